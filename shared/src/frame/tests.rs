@@ -1,0 +1,88 @@
+//! Round trips, refusals, and no panic on any bytes.
+
+use super::*;
+use crate::click::push_note;
+use proptest::prelude::*;
+
+fn header(first_seq: u64) -> FrameHeader {
+    FrameHeader {
+        spool: Uuid::from_u128(0x0123_4567_89ab_cdef_0011_2233_4455_6677),
+        edge: 42,
+        first_seq,
+        clock_ms: 1_795_000_000_500,
+        declared_loss: 3,
+        last: false,
+    }
+}
+
+fn notes() -> Vec<u8> {
+    let mut notes = Vec::new();
+    push_note(&mut notes, note::SUB1, "spring-sale");
+    push_note(&mut notes, note::REFERRER_HOST, "blog.example");
+    notes
+}
+
+prop_compose! {
+    fn any_click()(at_ms in 1_794_999_000_000i64..1_796_000_000_000, link in 1u64..50, advertiser in 1u32..9,
+                   visitor: u64, class in 0u8..9, flags in 0u8..2, with_notes: bool) -> (Click<'static>, bool) {
+        (Click { at_ms, link: LinkKey(link), advertiser, visitor, class: ClickClass::from_u8(class).unwrap(),
+                 flags, country: *b"DE", notes: &[] }, with_notes)
+    }
+}
+
+proptest! {
+    #[test]
+    fn what_is_written_is_read(clicks in prop::collection::vec(any_click(), 0..200), first_seq in 0u64..1 << 48) {
+        let notes = notes();
+        let clicks: Vec<_> = clicks
+            .into_iter()
+            .map(|(click, with)| Click { notes: if with { &notes } else { &[] }, ..click })
+            .collect();
+        let mut bytes = Vec::new();
+        encode(&header(first_seq), &clicks, &mut bytes);
+        let frame = decode(&bytes).unwrap();
+        prop_assert_eq!(frame.header, header(first_seq));
+        prop_assert_eq!(&frame.clicks, &clicks);
+        prop_assert_eq!(frame.counters, count(&clicks));
+        prop_assert_eq!(peek(&bytes), Some((header(0).spool, first_seq, clicks.len() as u32)));
+    }
+
+    #[test]
+    fn any_flipped_bit_is_noticed(clicks in prop::collection::vec(any_click(), 1..20), at: prop::sample::Index, bit in 0u32..8) {
+        let clicks: Vec<_> = clicks.into_iter().map(|(click, _)| click).collect();
+        let mut bytes = Vec::new();
+        encode(&header(0), &clicks, &mut bytes);
+        let at = at.index(bytes.len());
+        bytes[at] ^= 1 << bit;
+        prop_assert!(decode(&bytes).is_err());
+    }
+
+    #[test]
+    fn any_cut_is_noticed(clicks in prop::collection::vec(any_click(), 1..20), at: prop::sample::Index) {
+        let clicks: Vec<_> = clicks.into_iter().map(|(click, _)| click).collect();
+        let mut bytes = Vec::new();
+        encode(&header(0), &clicks, &mut bytes);
+        prop_assert!(decode(&bytes[..at.index(bytes.len())]).is_err());
+    }
+
+    #[test]
+    fn no_bytes_panic(mut bytes in prop::collection::vec(any::<u8>(), 0..400), sound: bool) {
+        if sound && bytes.len() > HEADER_LEN {
+            bytes[..4].copy_from_slice(MAGIC);
+            bytes[4] = VERSION;
+            let checksum = xxh3_64(&bytes);
+            bytes.extend_from_slice(&checksum.to_le_bytes());
+        }
+        let _ = decode(&bytes);
+        let _ = peek(&bytes);
+    }
+}
+
+#[test]
+fn an_unknown_version_is_told_apart_from_damage() {
+    let mut bytes = Vec::new();
+    encode(&header(0), &[], &mut bytes);
+    bytes[4] = 255;
+    assert_eq!(decode(&bytes), Err(FrameError::UnknownVersion(255)));
+    assert_eq!(decode(b"nonsense"), Err(FrameError::Magic));
+}

@@ -1,0 +1,92 @@
+//! Every Redis key, as a function, so that both programs mean the same one.
+//!
+//! Braces are Redis Cluster hash tags: keys that one command or script touches together share one.
+
+use crate::token::LinkKey;
+use uuid::Uuid;
+
+/// Key names under a prefix (empty in production; random in tests).
+#[derive(Clone, Debug)]
+pub struct Keys {
+    prefix: String,
+}
+
+impl Keys {
+    /// Names under this prefix.
+    pub fn new(prefix: impl Into<String>) -> Self {
+        Self { prefix: prefix.into() }
+    }
+
+    /// A link's record ([`crate::link_record`]), a string.
+    pub fn link(&self, link: LinkKey) -> String {
+        format!("{}l:{:016x}", self.prefix, link.0)
+    }
+
+    /// The stream of link changes: entries `n` (contiguous number, text), `r` (a link record).
+    pub fn changes(&self) -> String {
+        format!("{}{{changes}}", self.prefix)
+    }
+
+    /// Number of the last entry of [`Self::changes`]; only the publisher's script moves it.
+    pub fn changes_number(&self) -> String {
+        format!("{}{{changes}}:n", self.prefix)
+    }
+
+    /// Random text made when a publisher finds Redis empty: another value means that what Redis
+    /// once said may be gone, so edges resync and the publisher publishes everything again.
+    pub fn changes_epoch(&self) -> String {
+        format!("{}{{changes}}:epoch", self.prefix)
+    }
+
+    /// A stream of click frames: entries with the field `f`, a [`crate::frame`].
+    pub fn clicks(&self, shard: u16) -> String {
+        format!("{}{{clicks:{shard}}}", self.prefix)
+    }
+
+    /// What Postgres has of a spool, `"<epoch>:<next sequence>"`; see [`Watermark`].
+    pub fn watermark(&self, shard: u16, spool: Uuid) -> String {
+        format!("{}{{clicks:{shard}}}:w:{}", self.prefix, spool.simple())
+    }
+
+    /// The random visitor key of a UTC day (`YYYYMMDD`), 32 bytes of hex, kept for 48 h.
+    pub fn visitor_key(&self, day: &str) -> String {
+        format!("{}visitor:{day}", self.prefix)
+    }
+
+    /// Any other key of one program, under the same prefix.
+    pub fn named(&self, name: &str) -> String {
+        format!("{}{name}", self.prefix)
+    }
+}
+
+/// Streams a deployment spreads its spools over, unless configured otherwise.
+pub const CLICK_SHARDS_DEFAULT: u16 = 16;
+
+/// The stream a spool sticks to.
+pub fn shard_of(spool: Uuid, shards: u16) -> u16 {
+    (xxhash_rust::xxh3::xxh3_64(spool.as_bytes()) % u64::from(shards.max(1))) as u16
+}
+
+/// What Postgres has committed of a spool.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Watermark {
+    /// The database's incarnation: its timeline. A restored or promoted database has a higher one,
+    /// and its word counts even when it goes back.
+    pub epoch: u64,
+    /// Every sequence below this one is committed (stored, parked or declared lost).
+    pub next_seq: u64,
+}
+
+impl Watermark {
+    /// Reads `"<epoch>:<next>"`.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (epoch, next) = text.split_once(':')?;
+        Some(Self { epoch: epoch.parse().ok()?, next_seq: next.parse().ok()? })
+    }
+}
+
+impl std::fmt::Display for Watermark {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}:{}", self.epoch, self.next_seq)
+    }
+}
