@@ -176,7 +176,7 @@ mod tests {
         #[test]
         fn no_bytes_panic(mut bytes in prop::collection::vec(any::<u8>(), 0..200)) {
             if let Some(first) = bytes.first_mut() { *first = FORMAT; }
-            let _ = LinkRecord::decode(&bytes);
+            drop(LinkRecord::decode(&bytes));
         }
 
         #[test]

@@ -73,8 +73,8 @@ proptest! {
             let checksum = xxh3_64(&bytes);
             bytes.extend_from_slice(&checksum.to_le_bytes());
         }
-        let _ = decode(&bytes);
-        let _ = peek(&bytes);
+        drop(decode(&bytes));
+        peek(&bytes);
     }
 }
 
