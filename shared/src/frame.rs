@@ -13,7 +13,7 @@
 //!  32  first sequence          8
 //!  40  clock, ms               8   the edge's wall clock when it cut the frame
 //!  48  base time, ms           8   clicks hold their distance to it
-//!  56  declared loss           8   clicks this spool could not keep, ever, up to the cut
+//!  56  lost before             8   sequences directly before the first that hold no click
 //!  64  clicks                  4
 //!  68  counters                4
 //!  72  bytes of notes          4
@@ -26,8 +26,20 @@
 //! ```
 //!
 //! The counters are the metering counters: they are sorted by (advertiser, link, class, billable) and
-//! are exactly the sums over the clicks. A frame with no clicks carries only the edge's clock and its
-//! declared loss. Limits: [`CLICKS_MAX`] clicks, [`FRAME_LEN_MAX`] bytes.
+//! are exactly the sums over the clicks. Limits: [`CLICKS_MAX`] clicks, [`FRAME_LEN_MAX`] bytes.
+//!
+//! # Sequences and declared loss
+//!
+//! Every click an edge accepts takes the next sequence of its spool, also when it could not be kept
+//! (full disk, damaged record): sequences without a click are declared loss, and
+//! `accepted = stored + in transit + parked + declared loss` is a sum over sequences. A frame covers
+//! `lost_before` lost sequences and then its clicks, so a reader that holds the spool's watermark
+//! needs nothing else to tell what fits: [`FrameHeader::fit`]. Frames overlap after a re-send; the
+//! part below the watermark is skipped, lost sequences too, so a loss is counted once.
+//!
+//! A frame with no clicks carries the edge's clock, and the loss nothing has followed yet. It has no
+//! identity: two of them may differ under one spool and sequence. A frame with clicks is the same
+//! bytes whenever it is sent, unless the edge lost power or a disk damaged a record in between.
 
 use crate::click::{Click, ClickClass, FLAG_BILLABLE, note};
 use crate::token::LinkKey;
@@ -60,10 +72,48 @@ pub struct FrameHeader {
     pub first_seq: u64,
     /// The edge's wall clock at the cut, ms since the Unix epoch.
     pub clock_ms: i64,
-    /// Clicks this spool declared lost so far.
-    pub declared_loss: u64,
+    /// How many sequences directly before `first_seq` hold no click, for ever: declared loss.
+    pub lost_before: u64,
     /// Nothing will follow in this spool.
     pub last: bool,
+}
+
+/// How a frame stands to what is already committed of its spool.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Fit {
+    /// All of it is committed (or it is empty and says nothing new).
+    Known,
+    /// It continues the spool.
+    New {
+        /// Sequences to add to the spool's declared loss.
+        lost: u64,
+        /// Clicks at its start that are committed already.
+        skip: usize,
+        /// The watermark afterwards.
+        next_seq: u64,
+    },
+    /// Something before it is missing: drop it, the edge sends again from the watermark.
+    Gap,
+}
+
+impl FrameHeader {
+    /// What to do with this frame, of `clicks` clicks, when every sequence below `next_seq` is
+    /// committed (0 for a spool never seen).
+    pub fn fit(&self, clicks: usize, next_seq: u64) -> Fit {
+        let start = self.first_seq.saturating_sub(self.lost_before);
+        let end = self.first_seq.saturating_add(clicks as u64);
+        if end <= next_seq {
+            return Fit::Known;
+        }
+        if start > next_seq {
+            return Fit::Gap;
+        }
+        Fit::New {
+            lost: self.first_seq.saturating_sub(next_seq),
+            skip: next_seq.saturating_sub(self.first_seq) as usize,
+            next_seq: end,
+        }
+    }
 }
 
 /// Key of a metering counter.
@@ -146,7 +196,7 @@ pub fn encode(header: &FrameHeader, clicks: &[Click<'_>], out: &mut Vec<u8>) {
     out.extend_from_slice(&header.first_seq.to_le_bytes());
     out.extend_from_slice(&header.clock_ms.to_le_bytes());
     out.extend_from_slice(&base_ms.to_le_bytes());
-    out.extend_from_slice(&header.declared_loss.to_le_bytes());
+    out.extend_from_slice(&header.lost_before.to_le_bytes());
     for length in [clicks.len(), counters.len(), notes_len, 0] {
         out.extend_from_slice(&(length as u32).to_le_bytes());
     }
@@ -246,7 +296,7 @@ fn decode_v1(body: &[u8], checksum: u64) -> Result<Frame<'_>, FrameError> {
     let first_seq = reader.u64()?;
     let clock_ms = reader.u64()? as i64;
     let base_ms = reader.u64()? as i64;
-    let declared_loss = reader.u64()?;
+    let lost_before = reader.u64()?;
     let (clicks_len, counters_len, notes_len) =
         (reader.u32()? as usize, reader.u32()? as usize, reader.u32()? as usize);
     let _reserved = reader.u32()?;
@@ -255,6 +305,9 @@ fn decode_v1(body: &[u8], checksum: u64) -> Result<Frame<'_>, FrameError> {
     }
     if first_seq.checked_add(clicks_len as u64).is_none_or(|end| end > i64::MAX as u64) {
         return Err(FrameError::Layout("sequence out of range"));
+    }
+    if lost_before > first_seq {
+        return Err(FrameError::Layout("more lost than there were sequences"));
     }
     let mut counters = Counters::new();
     for _ in 0..counters_len {
@@ -292,8 +345,7 @@ fn decode_v1(body: &[u8], checksum: u64) -> Result<Frame<'_>, FrameError> {
     if counters != count(&clicks) {
         return Err(FrameError::Layout("counters differ from the clicks"));
     }
-    let header =
-        FrameHeader { spool, edge, first_seq, clock_ms, declared_loss, last: flags & FLAG_LAST != 0 };
+    let header = FrameHeader { spool, edge, first_seq, clock_ms, lost_before, last: flags & FLAG_LAST != 0 };
     Ok(Frame { header, counters, clicks, checksum })
 }
 

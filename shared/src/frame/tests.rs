@@ -10,7 +10,7 @@ fn header(first_seq: u64) -> FrameHeader {
         edge: 42,
         first_seq,
         clock_ms: 1_795_000_000_500,
-        declared_loss: 3,
+        lost_before: first_seq.min(3),
         last: false,
     }
 }
@@ -76,6 +76,28 @@ proptest! {
         drop(decode(&bytes));
         peek(&bytes);
     }
+}
+
+#[test]
+fn a_frame_fits_after_the_watermark_it_continues() {
+    // Loses 98 and 99, then holds clicks 100 to 109.
+    let frame = FrameHeader { lost_before: 2, ..header(100) };
+    for (next_seq, fit) in [
+        (0, Fit::Gap),
+        (97, Fit::Gap),
+        (98, Fit::New { lost: 2, skip: 0, next_seq: 110 }),
+        (99, Fit::New { lost: 1, skip: 0, next_seq: 110 }),
+        (100, Fit::New { lost: 0, skip: 0, next_seq: 110 }),
+        (104, Fit::New { lost: 0, skip: 4, next_seq: 110 }),
+        (109, Fit::New { lost: 0, skip: 9, next_seq: 110 }),
+        (110, Fit::Known),
+        (999, Fit::Known),
+    ] {
+        assert_eq!(frame.fit(10, next_seq), fit, "watermark {next_seq}");
+    }
+    assert_eq!(frame.fit(0, 98), Fit::New { lost: 2, skip: 0, next_seq: 100 });
+    assert_eq!(frame.fit(0, 100), Fit::Known);
+    assert_eq!(header(0).fit(0, 0), Fit::Known);
 }
 
 #[test]
