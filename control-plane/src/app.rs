@@ -1,0 +1,120 @@
+//! What every part of the process shares: pools, clock, keys, settings. Cheap to clone.
+//!
+//! Handlers take what they need from it; operations and queries never see it.
+
+use crate::config::Config;
+use crate::db::{self, PoolSettings, Tx};
+use crate::error::Result;
+use crate::redis;
+use secrecy::ExposeSecret;
+use shared::click_id::ClickIdKey;
+use shared::keys::Keys;
+use shared::shutdown::Shutdown;
+use shared::{Clock, SystemClock, TokenKey};
+use sqlx::PgPool;
+use std::sync::Arc;
+
+/// The process's state.
+#[derive(Clone)]
+pub struct App(Arc<Inner>);
+
+struct Inner {
+    config: Config,
+    db: PgPool,
+    db_read: PgPool,
+    db_worker: PgPool,
+    redis: redis::Pool,
+    clock: Arc<dyn Clock>,
+    keys: Keys,
+    token_key: TokenKey,
+    click_id_key: ClickIdKey,
+    shutdown: Shutdown,
+}
+
+impl App {
+    /// Builds the state; nothing is connected yet.
+    pub fn new(config: Config) -> anyhow::Result<Self> {
+        Self::with_clock(config, Arc::new(SystemClock))
+    }
+
+    /// The same with another clock, for tests.
+    pub fn with_clock(config: Config, clock: Arc<dyn Clock>) -> anyhow::Result<Self> {
+        // The one TLS provider of the process; a second installation is refused and changes nothing.
+        rustls::crypto::ring::default_provider().install_default().ok();
+        let url = config.database_url.expose_secret();
+        Ok(Self(Arc::new(Inner {
+            db: db::pool(url, PoolSettings::api(config.db_api_connections))?,
+            db_read: db::pool(url, PoolSettings::read(config.db_read_connections))?,
+            db_worker: db::pool(url, PoolSettings::worker(config.db_worker_connections))?,
+            redis: redis::pool(config.redis_url.expose_secret(), 16)?,
+            clock,
+            keys: Keys::new(config.redis_prefix.clone()),
+            token_key: TokenKey::new(&config.secret),
+            click_id_key: ClickIdKey::new(&config.secret),
+            shutdown: Shutdown::new(),
+            config,
+        })))
+    }
+
+    /// The settings.
+    pub fn config(&self) -> &Config {
+        &self.0.config
+    }
+
+    /// Connections for requests that write.
+    pub fn db(&self) -> &PgPool {
+        &self.0.db
+    }
+
+    /// Connections for requests that only read.
+    pub fn db_read(&self) -> &PgPool {
+        &self.0.db_read
+    }
+
+    /// Connections for the drainer and the jobs.
+    pub fn db_worker(&self) -> &PgPool {
+        &self.0.db_worker
+    }
+
+    /// A transaction for a request that writes.
+    pub async fn begin(&self) -> Result<Tx> {
+        Ok(self.0.db.begin().await?)
+    }
+
+    /// Redis for requests and jobs.
+    pub fn redis(&self) -> &redis::Pool {
+        &self.0.redis
+    }
+
+    /// The clock.
+    pub fn clock(&self) -> &dyn Clock {
+        &*self.0.clock
+    }
+
+    /// Redis key names.
+    pub fn keys(&self) -> &Keys {
+        &self.0.keys
+    }
+
+    /// Mints and checks tokens.
+    pub fn token_key(&self) -> &TokenKey {
+        &self.0.token_key
+    }
+
+    /// Checks click ids.
+    pub fn click_id_key(&self) -> &ClickIdKey {
+        &self.0.click_id_key
+    }
+
+    /// The stop signal and the tasks a stop waits for.
+    pub fn tasks(&self) -> &Shutdown {
+        &self.0.shutdown
+    }
+
+    /// Closes the database pools, so that a stop leaves no connection behind.
+    pub async fn close(&self) {
+        self.0.db.close().await;
+        self.0.db_read.close().await;
+        self.0.db_worker.close().await;
+    }
+}

@@ -1,0 +1,65 @@
+//! SQL of keys.
+
+use super::api_keys::{Digest, Kind, NewKey};
+use crate::error::Result;
+use chrono::{DateTime, Utc};
+use shared::id::{AgentId, ApiKeyId};
+use sqlx::PgConnection;
+
+#[derive(sqlx::FromRow)]
+pub(crate) struct KeyRow {
+    pub(crate) id: ApiKeyId,
+    pub(crate) agent_id: AgentId,
+    pub(crate) agent_number: i32,
+    pub(crate) digest: Vec<u8>,
+    pub(crate) last_used_at: Option<DateTime<Utc>>,
+}
+
+pub(crate) async fn find_live_key(
+    conn: &mut PgConnection,
+    digest: &Digest,
+    kind: Kind,
+) -> Result<Option<KeyRow>> {
+    Ok(sqlx::query_as(
+        "SELECT api_keys.id, agent_id, agents.number AS agent_number, digest, last_used_at
+           FROM api_keys
+           JOIN agents ON agents.id = api_keys.agent_id
+          WHERE digest = $1 AND kind = $2 AND revoked_at IS NULL AND agents.deleted_at IS NULL",
+    )
+    .bind(digest.as_bytes())
+    .bind(kind.as_str())
+    .fetch_optional(conn)
+    .await?)
+}
+
+pub(crate) async fn touch_key(conn: &mut PgConnection, id: ApiKeyId, now: DateTime<Utc>) -> Result<()> {
+    sqlx::query("UPDATE api_keys SET last_used_at = $2 WHERE id = $1")
+        .bind(id)
+        .bind(now)
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+pub(crate) async fn insert_key(
+    conn: &mut PgConnection,
+    agent: AgentId,
+    kind: Kind,
+    key: &NewKey,
+    now: DateTime<Utc>,
+) -> Result<ApiKeyId> {
+    let id = ApiKeyId::generate();
+    sqlx::query(
+        "INSERT INTO api_keys (id, agent_id, kind, digest, last_four, created_at)
+         VALUES ($1, $2, $3, $4, $5, $6)",
+    )
+    .bind(id)
+    .bind(agent)
+    .bind(kind.as_str())
+    .bind(key.digest().as_bytes())
+    .bind(key.last_four())
+    .bind(now)
+    .execute(conn)
+    .await?;
+    Ok(id)
+}

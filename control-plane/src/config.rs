@@ -1,0 +1,276 @@
+//! Every setting of the control plane: a flag and an environment variable, read once, here.
+//!
+//! Values are taken as text and checked together, so that a wrong set-up is reported whole and not one
+//! mistake at a time. The program exits with 64 when it cannot start because of its settings.
+
+use clap::{Args, Parser, Subcommand};
+use secrecy::{ExposeSecret, SecretString};
+use shared::Secret;
+use shared::keys::CLICK_SHARDS_DEFAULT;
+use shared::telemetry::LogFormat;
+use std::net::SocketAddr;
+use url::Url;
+
+/// AffiliateOS control plane: the API, the drainer of clicks and the background jobs.
+#[derive(Parser, Debug)]
+#[command(version, about, max_term_width = 100)]
+pub struct Cli {
+    /// What to run; everything in one process when left out.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// The settings.
+    #[command(flatten)]
+    pub settings: Settings,
+}
+
+/// What one process does. Any number of each may run.
+#[derive(Subcommand, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// API, drainer and jobs in one process (the default).
+    All,
+    /// The API alone.
+    Serve,
+    /// The drainer alone: click streams to Postgres.
+    Drain,
+    /// The background jobs alone.
+    Work,
+    /// Brings the database schema up to date and exits.
+    Migrate,
+    /// Prints the settings in force, with secrets hidden, and exits.
+    CheckConfig,
+    /// Prints the OpenAPI description and exits.
+    Openapi,
+}
+
+/// Settings as they are given.
+#[derive(Args, Clone, Debug)]
+pub struct Settings {
+    /// Postgres, as `postgres://user:password@host:port/database`.
+    #[arg(long, env = "AOS_DATABASE_URL", global = true, hide_env_values = true)]
+    pub database_url: Option<String>,
+    /// Redis, as `redis://host:port/`.
+    #[arg(long, env = "AOS_REDIS_URL", global = true, hide_env_values = true)]
+    pub redis_url: Option<String>,
+    /// Put before every Redis key, for deployments that share a Redis.
+    #[arg(long, env = "AOS_REDIS_PREFIX", global = true, default_value = "")]
+    pub redis_prefix: String,
+    /// 64 hex digits, the same on every edge and control plane; keys tokens and click ids.
+    #[arg(long, env = "AOS_SECRET", global = true, hide_env_values = true)]
+    pub secret: Option<String>,
+    /// Where the API listens.
+    #[arg(long, env = "AOS_ADDR", global = true, default_value = "127.0.0.1:8081")]
+    pub addr: String,
+    /// Where /metrics, /ready and /live listen; keep it private.
+    #[arg(long, env = "AOS_ADMIN_ADDR", global = true, default_value = "127.0.0.1:9081")]
+    pub admin_addr: String,
+    /// Origin under which clients reach the API.
+    #[arg(long, env = "AOS_API_ORIGIN", global = true, default_value = "http://127.0.0.1:8081")]
+    pub api_origin: String,
+    /// Origin of tracking URLs: where the edges are reached.
+    #[arg(long, env = "AOS_TRACKING_ORIGIN", global = true, default_value = "http://127.0.0.1:8080")]
+    pub tracking_origin: String,
+    /// Streams the spools are spread over; the same on every edge and control plane.
+    #[arg(long, env = "AOS_CLICK_SHARDS", global = true, default_value_t = CLICK_SHARDS_DEFAULT)]
+    pub click_shards: u16,
+    /// Connections to Postgres for requests that write.
+    #[arg(long, env = "AOS_DB_API_CONNECTIONS", global = true, default_value_t = 16)]
+    pub db_api_connections: u32,
+    /// Connections to Postgres for requests that only read.
+    #[arg(long, env = "AOS_DB_READ_CONNECTIONS", global = true, default_value_t = 8)]
+    pub db_read_connections: u32,
+    /// Connections to Postgres for the drainer and the jobs.
+    #[arg(long, env = "AOS_DB_WORKER_CONNECTIONS", global = true, default_value_t = 8)]
+    pub db_worker_connections: u32,
+    /// Sign-ups and quickstarts one client address may make in an hour; 0 lifts the limit.
+    #[arg(long, env = "AOS_SIGNUPS_PER_HOUR", global = true, default_value_t = 60)]
+    pub signups_per_hour: u32,
+    /// Seconds a stop waits for what is in flight.
+    #[arg(long, env = "AOS_DRAIN_SECONDS", global = true, default_value_t = 10)]
+    pub drain_seconds: u64,
+    /// What to log: `info`, or a list such as `info,control_plane=debug`.
+    #[arg(long, env = "AOS_LOG", global = true, default_value = "info")]
+    pub log: String,
+    /// `text` or `json`.
+    #[arg(long, env = "AOS_LOG_FORMAT", global = true, default_value = "text")]
+    pub log_format: String,
+}
+
+/// Settings that hold.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Postgres.
+    pub database_url: SecretString,
+    /// Redis.
+    pub redis_url: SecretString,
+    /// Redis key prefix.
+    pub redis_prefix: String,
+    /// The deployment's secret.
+    pub secret: Secret,
+    /// API listener.
+    pub addr: SocketAddr,
+    /// Admin listener.
+    pub admin_addr: SocketAddr,
+    /// Public origin of the API, without a slash at the end.
+    pub api_origin: String,
+    /// Origin of tracking URLs, without a slash at the end.
+    pub tracking_origin: String,
+    /// Click streams.
+    pub click_shards: u16,
+    /// Connections that write.
+    pub db_api_connections: u32,
+    /// Connections that read.
+    pub db_read_connections: u32,
+    /// Connections of workers.
+    pub db_worker_connections: u32,
+    /// Limit of the public POSTs per client address and hour; 0 for none.
+    pub signups_per_hour: u32,
+    /// Patience of a stop, in seconds.
+    pub drain_seconds: u64,
+    /// Log filter.
+    pub log: String,
+    /// Log shape.
+    pub log_format: LogFormat,
+}
+
+impl Config {
+    /// Checks everything and reports every problem at once.
+    pub fn from_settings(settings: &Settings) -> Result<Self, Vec<String>> {
+        let mut problems = Problems::default();
+        let database_url = problems.required("AOS_DATABASE_URL", settings.database_url.as_ref());
+        let redis_url = problems.required("AOS_REDIS_URL", settings.redis_url.as_ref());
+        let secret = problems.required("AOS_SECRET", settings.secret.as_ref());
+        let secret = secret.and_then(|text| problems.take("AOS_SECRET", Secret::parse(&text)));
+        let addr = problems.take("AOS_ADDR", settings.addr.parse());
+        let admin_addr = problems.take("AOS_ADMIN_ADDR", settings.admin_addr.parse());
+        let api_origin = problems.take("AOS_API_ORIGIN", origin(&settings.api_origin));
+        let tracking_origin = problems.take("AOS_TRACKING_ORIGIN", origin(&settings.tracking_origin));
+        let log_format = problems.take("AOS_LOG_FORMAT", settings.log_format.parse());
+        if settings.click_shards == 0 {
+            problems.0.push("AOS_CLICK_SHARDS: at least 1".to_owned());
+        }
+        match (database_url, redis_url, secret, addr, admin_addr, api_origin, tracking_origin, log_format) {
+            (
+                Some(database_url),
+                Some(redis_url),
+                Some(secret),
+                Some(addr),
+                Some(admin_addr),
+                Some(api_origin),
+                Some(tracking_origin),
+                Some(log_format),
+            ) if problems.0.is_empty() => Ok(Self {
+                database_url: database_url.into(),
+                redis_url: redis_url.into(),
+                redis_prefix: settings.redis_prefix.clone(),
+                secret,
+                addr,
+                admin_addr,
+                api_origin,
+                tracking_origin,
+                click_shards: settings.click_shards,
+                db_api_connections: settings.db_api_connections.max(1),
+                db_read_connections: settings.db_read_connections.max(1),
+                db_worker_connections: settings.db_worker_connections.max(2),
+                signups_per_hour: settings.signups_per_hour,
+                drain_seconds: settings.drain_seconds,
+                log: settings.log.clone(),
+                log_format,
+            }),
+            _ => Err(problems.0),
+        }
+    }
+
+    /// The settings in force, a line each, without secrets.
+    pub fn describe(&self) -> String {
+        let host = |url: &SecretString| {
+            Url::parse(url.expose_secret()).ok().map_or_else(
+                || "(set)".to_owned(),
+                |url| {
+                    format!(
+                        "{}://{}:{}{}",
+                        url.scheme(),
+                        url.host_str().unwrap_or("(socket)"),
+                        url.port_or_known_default().unwrap_or(0),
+                        url.path()
+                    )
+                },
+            )
+        };
+        [
+            format!("AOS_DATABASE_URL={}", host(&self.database_url)),
+            format!("AOS_REDIS_URL={}", host(&self.redis_url)),
+            format!("AOS_REDIS_PREFIX={}", self.redis_prefix),
+            "AOS_SECRET=(set)".to_owned(),
+            format!("AOS_ADDR={}", self.addr),
+            format!("AOS_ADMIN_ADDR={}", self.admin_addr),
+            format!("AOS_API_ORIGIN={}", self.api_origin),
+            format!("AOS_TRACKING_ORIGIN={}", self.tracking_origin),
+            format!("AOS_CLICK_SHARDS={}", self.click_shards),
+            format!("AOS_DB_API_CONNECTIONS={}", self.db_api_connections),
+            format!("AOS_DB_READ_CONNECTIONS={}", self.db_read_connections),
+            format!("AOS_DB_WORKER_CONNECTIONS={}", self.db_worker_connections),
+            format!("AOS_SIGNUPS_PER_HOUR={}", self.signups_per_hour),
+            format!("AOS_DRAIN_SECONDS={}", self.drain_seconds),
+            format!("AOS_LOG={}", self.log),
+            format!("AOS_LOG_FORMAT={}", if self.log_format == LogFormat::Json { "json" } else { "text" }),
+        ]
+        .join("\n")
+    }
+}
+
+/// What is wrong with the settings, all of it.
+#[derive(Default)]
+struct Problems(Vec<String>);
+
+impl Problems {
+    fn required(&mut self, name: &str, value: Option<&String>) -> Option<String> {
+        let value = value.filter(|value| !value.is_empty()).cloned();
+        if value.is_none() {
+            self.0.push(format!("{name}: required"));
+        }
+        value
+    }
+
+    fn take<T, E: std::fmt::Display>(&mut self, name: &str, value: Result<T, E>) -> Option<T> {
+        value.map_err(|error| self.0.push(format!("{name}: {error}"))).ok()
+    }
+}
+
+fn origin(text: &str) -> Result<String, String> {
+    let url = Url::parse(text).map_err(|error| error.to_string())?;
+    let bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
+    if !["http", "https"].contains(&url.scheme())
+        || url.host().is_none()
+        || !bare
+        || !url.username().is_empty()
+    {
+        return Err("an origin is http(s)://host[:port] and nothing more".to_owned());
+    }
+    Ok(url.origin().ascii_serialization())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Parser)]
+    struct OnlySettings {
+        #[command(flatten)]
+        settings: Settings,
+    }
+
+    #[test]
+    fn every_problem_is_reported_at_once() {
+        let parsed = OnlySettings::parse_from([
+            "control-plane",
+            "--database-url=postgres://x/y",
+            "--redis-url=",
+            "--secret=short",
+            "--addr=nowhere",
+            "--api-origin=https://a.example/path",
+        ]);
+        let problems = Config::from_settings(&parsed.settings).unwrap_err();
+        let named: Vec<_> = problems.iter().filter_map(|problem| problem.split(':').next()).collect();
+        assert_eq!(named, ["AOS_REDIS_URL", "AOS_SECRET", "AOS_ADDR", "AOS_API_ORIGIN"]);
+    }
+}

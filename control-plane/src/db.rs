@@ -1,0 +1,112 @@
+//! Postgres: pools, migrations, and what its errors mean.
+//!
+//! Every session works in UTC with time-outs set on the server side: sqlx has none of its own, and a
+//! client that goes away must not leave a lock behind.
+
+use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use std::str::FromStr;
+use std::time::Duration;
+
+/// The schema, applied by `control-plane migrate`.
+pub static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!("./migrations");
+
+/// A transaction on our database.
+pub type Tx = sqlx::Transaction<'static, sqlx::Postgres>;
+
+/// Session settings of one kind of work.
+#[derive(Clone, Copy, Debug)]
+pub struct PoolSettings {
+    /// Shown in `pg_stat_activity`.
+    pub name: &'static str,
+    /// Connections at most.
+    pub connections_max: u32,
+    /// A single statement's limit.
+    pub statement_timeout: Duration,
+    /// Waiting for one lock.
+    pub lock_timeout: Duration,
+    /// A transaction that says nothing: its process is frozen or gone.
+    pub idle_in_transaction_timeout: Duration,
+}
+
+impl PoolSettings {
+    /// Requests that write: short, and they must not wait for each other for long.
+    pub const fn api(connections_max: u32) -> Self {
+        Self {
+            name: "control-plane api",
+            connections_max,
+            statement_timeout: Duration::from_secs(10),
+            lock_timeout: Duration::from_secs(5),
+            idle_in_transaction_timeout: Duration::from_secs(5),
+        }
+    }
+
+    /// Requests that only read; a slow one must not take money's connections.
+    pub const fn read(connections_max: u32) -> Self {
+        Self { name: "control-plane read", ..Self::api(connections_max) }
+    }
+
+    /// The drainer and the jobs. A frozen drainer lets go of its row locks after two seconds.
+    pub const fn worker(connections_max: u32) -> Self {
+        Self {
+            name: "control-plane worker",
+            connections_max,
+            statement_timeout: Duration::from_mins(1),
+            lock_timeout: Duration::from_secs(5),
+            idle_in_transaction_timeout: Duration::from_secs(2),
+        }
+    }
+}
+
+/// A pool that connects when it is first used.
+pub fn pool(url: &str, settings: PoolSettings) -> Result<PgPool, sqlx::Error> {
+    let ms = |duration: Duration| duration.as_millis().to_string();
+    let options = PgConnectOptions::from_str(url)?.application_name(settings.name).options([
+        ("timezone", "UTC".to_owned()),
+        ("statement_timeout", ms(settings.statement_timeout)),
+        ("lock_timeout", ms(settings.lock_timeout)),
+        ("idle_in_transaction_session_timeout", ms(settings.idle_in_transaction_timeout)),
+    ]);
+    Ok(PgPoolOptions::new()
+        .max_connections(settings.connections_max)
+        .acquire_timeout(Duration::from_secs(3))
+        .max_lifetime(Duration::from_mins(30))
+        .connect_lazy_with(options))
+}
+
+/// Whether the database could not be reached or could not answer now, as opposed to refusing what we said.
+pub fn is_unavailable(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Io(_)
+        | sqlx::Error::PoolTimedOut
+        | sqlx::Error::PoolClosed
+        | sqlx::Error::WorkerCrashed => true,
+        // 08 connection, 53 resources, 57P administrator stop, 57014 statement time-out, 55P03 lock time-out,
+        // 25P03 idle time-out, 25006 read-only standby
+        sqlx::Error::Database(database) => database.code().is_some_and(|code| {
+            code.starts_with("08")
+                || code.starts_with("53")
+                || code.starts_with("57P")
+                || ["57014", "55P03", "25P03", "25006"].contains(&&*code)
+        }),
+        _ => false,
+    }
+}
+
+/// Whether a transaction lost a race and would do well on a second try: serialization failure, deadlock.
+pub fn is_retryable(error: &sqlx::Error) -> bool {
+    matches!(error, sqlx::Error::Database(database)
+        if database.code().is_some_and(|code| code == "40001" || code == "40P01"))
+}
+
+/// The name of the constraint that was violated.
+pub fn violated(error: &sqlx::Error) -> Option<&str> {
+    match error {
+        sqlx::Error::Database(database) => database.constraint(),
+        _ => None,
+    }
+}
+
+/// Asks the database whether it is there.
+pub async fn ping(pool: &PgPool) -> Result<(), sqlx::Error> {
+    sqlx::query("SELECT 1").execute(pool).await.map(drop)
+}

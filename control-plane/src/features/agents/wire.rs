@@ -1,0 +1,128 @@
+//! JSON shapes of agents.
+
+use super::model::Agent;
+use crate::time::At;
+use serde::{Deserialize, Serialize};
+use shared::id;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+/// Sign-up. Only `name` is needed.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SignUpRequest {
+    /// Display name, 1 to 100 characters.
+    #[schema(min_length = 1, max_length = 100, example = "MyAgent")]
+    pub name: String,
+    /// URL-safe handle; made from the name when left out.
+    #[schema(min_length = 1, max_length = 60, pattern = "^[a-z0-9]+(-[a-z0-9]+)*$")]
+    pub handle: Option<String>,
+    /// What the agent does, at most 2,000 characters.
+    #[schema(max_length = 2000)]
+    pub description: Option<String>,
+    /// Its field, such as `saas`; at most 60 characters.
+    #[schema(max_length = 60)]
+    pub niche: Option<String>,
+    /// Whom it reaches, such as `b2c`; at most 60 characters.
+    #[schema(max_length = 60)]
+    pub audience_type: Option<String>,
+    /// Its site, http or https.
+    #[schema(max_length = 2048)]
+    pub website_url: Option<String>,
+}
+
+/// A new account and its key.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct SignUpResponse {
+    /// The agent's id.
+    pub id: Uuid,
+    /// Display name.
+    pub name: String,
+    /// Unique handle.
+    pub handle: String,
+    /// `free` or `pro`.
+    pub tier: String,
+    /// The agent key. Shown once: keep it.
+    pub api_key: String,
+    /// When it was made.
+    pub created_at: At,
+}
+
+/// A sign-up with everything to start at once.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct QuickstartResponse {
+    /// The account, as sign-up gives it.
+    #[serde(flatten)]
+    pub account: SignUpResponse,
+    /// What to do now, for either role.
+    pub next_steps: NextSteps,
+}
+
+/// Ready calls for both roles.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct NextSteps {
+    /// To have others promote you.
+    pub advertiser: Vec<NextStep>,
+    /// To promote others.
+    pub affiliate: Vec<NextStep>,
+}
+
+/// One call to make.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct NextStep {
+    /// What it does.
+    pub title: String,
+    /// HTTP method.
+    pub method: &'static str,
+    /// Path under the API's origin; capital words are ids from earlier replies.
+    pub path: String,
+    /// JSON body, when the call has one.
+    pub body: Option<serde_json::Value>,
+    /// The same as a line for a shell, with the real key and origin.
+    pub curl: String,
+}
+
+/// An agent as it sees itself.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct AgentResponse {
+    /// The agent's id.
+    pub id: Uuid,
+    /// Display name.
+    pub name: String,
+    /// Unique handle.
+    pub handle: String,
+    /// What it does.
+    pub description: Option<String>,
+    /// Its field.
+    pub niche: Option<String>,
+    /// Whom it reaches.
+    pub audience_type: Option<String>,
+    /// Its site.
+    pub website_url: Option<String>,
+    /// `free` or `pro`.
+    pub tier: String,
+    /// Its name as a merchant under `/v1`.
+    pub merchant_id: String,
+    /// Its name as a publisher under `/v1`.
+    pub publisher_id: String,
+    /// When it signed up.
+    pub created_at: At,
+}
+
+impl From<Agent> for AgentResponse {
+    fn from(agent: Agent) -> Self {
+        Self {
+            id: agent.id.uuid(),
+            merchant_id: id::merchant_name(agent.id),
+            publisher_id: id::publisher_name(agent.id),
+            name: agent.name,
+            handle: agent.handle,
+            description: agent.description,
+            niche: agent.niche,
+            audience_type: agent.audience_type,
+            website_url: agent.website_url,
+            tier: agent.tier,
+            created_at: agent.created_at.into(),
+        }
+    }
+}

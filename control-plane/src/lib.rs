@@ -1,0 +1,26 @@
+//! The control plane: decides what a click was worth, and serves everything but the click.
+//!
+//! Five groups: `auth` (who is calling), `web` (how HTTP works), `features` (what the product does, a
+//! folder per noun), `surfaces` (other doors into the same features), `workers` (what runs by itself).
+//! Around them plumbing: `app`, `config`, `db`, `redis`, `error`, `money`, `page`, `text`, `metrics`.
+//!
+//! Must stay true: one transaction decides (rows, money, events and jobs of a call commit together);
+//! the ledger is the only way money moves; a drained batch takes effect exactly once.
+
+pub mod admin;
+pub mod app;
+pub mod auth;
+pub mod config;
+pub mod db;
+pub mod error;
+pub mod features;
+pub mod metrics;
+pub mod money;
+pub mod page;
+pub mod redis;
+pub mod text;
+pub mod time;
+pub mod web;
+
+pub use app::App;
+pub use config::Config;

@@ -1,0 +1,170 @@
+//! `Idempotency-Key`: one effect and one answer per key, however often a request is sent.
+//!
+//! The key's row and the answer are written in the transaction of the effect, so a crash leaves both or
+//! neither. A second request with the same key waits for the first (on the row's lock) and then gets its
+//! answer. Only answers of requests that took effect are kept: a refusal changed nothing, and the same
+//! request may do better later. Kept for 24 h.
+
+use crate::app::App;
+use crate::db::Tx;
+use crate::error::{Code, Error, Result};
+use crate::web::extract::Payload;
+use crate::web::respond::{self, ApiError, Reply};
+use axum::response::Response;
+use chrono::{DateTime, TimeDelta, Utc};
+use http::{HeaderValue, StatusCode};
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+use sqlx::PgConnection;
+use std::ops::{Deref, DerefMut};
+
+/// How long an answer is kept.
+pub const KEPT_FOR: TimeDelta = TimeDelta::hours(24);
+
+/// The transaction of one request and the answer it will leave behind.
+pub struct Unit {
+    tx: Tx,
+    stored_under: Option<(String, String)>,
+}
+
+impl Deref for Unit {
+    type Target = PgConnection;
+
+    fn deref(&self) -> &PgConnection {
+        &self.tx
+    }
+}
+
+impl DerefMut for Unit {
+    fn deref_mut(&mut self) -> &mut PgConnection {
+        &mut self.tx
+    }
+}
+
+impl Payload {
+    /// Opens the request's transaction. With an `Idempotency-Key` that already has its answer, the answer
+    /// is returned as the error, which ends the handler. `scope` keeps callers' keys apart: the agent's id.
+    pub async fn unit(&self, app: &App, scope: &str) -> Result<Unit, ApiError> {
+        let mut tx = app.begin().await?;
+        let Some(key) = &self.idempotency_key else {
+            return Ok(Unit { tx, stored_under: None });
+        };
+        let fingerprint = self.fingerprint();
+        if !claim(&mut tx, scope, key, &fingerprint, app.clock().now()).await? {
+            let (theirs, status, body) = stored(&mut tx, scope, key).await?;
+            if theirs != fingerprint {
+                return Err(Error::new(
+                    Code::IdempotencyKeyReused,
+                    "This Idempotency-Key was used with another request.",
+                    "Send a new Idempotency-Key for a new request; repeat a request with exactly the same method, path and body.",
+                )
+                .into());
+            }
+            return Err(ApiError::Replay(Box::new(replay(status, body)?)));
+        }
+        Ok(Unit { tx, stored_under: Some((scope.to_owned(), key.clone())) })
+    }
+
+    fn fingerprint(&self) -> Vec<u8> {
+        let mut hash = Sha256::new();
+        for part in [self.method.as_str().as_bytes(), self.path.as_bytes(), self.raw()] {
+            hash.update((part.len() as u64).to_le_bytes());
+            hash.update(part);
+        }
+        hash.finalize().to_vec()
+    }
+}
+
+impl Unit {
+    /// Commits the effect together with the answer, and gives the answer.
+    pub async fn finish<T: Serialize>(mut self, status: StatusCode, body: &T) -> Reply {
+        let bytes = serde_json::to_vec(body).map_err(Error::bug)?;
+        if let Some((scope, key)) = &self.stored_under {
+            store(&mut self.tx, scope, key, status, &bytes).await?;
+        }
+        self.tx.commit().await?;
+        Ok(respond::json_bytes(status, bytes))
+    }
+
+    /// 201 with what was made.
+    pub async fn created<T: Serialize>(self, body: &T) -> Reply {
+        self.finish(StatusCode::CREATED, body).await
+    }
+
+    /// 200 with how it is now.
+    pub async fn ok<T: Serialize>(self, body: &T) -> Reply {
+        self.finish(StatusCode::OK, body).await
+    }
+}
+
+fn replay(status: Option<i16>, body: Option<Vec<u8>>) -> Result<Response> {
+    let status = status.and_then(|status| StatusCode::from_u16(status.unsigned_abs()).ok());
+    let (Some(status), Some(body)) = (status, body) else {
+        return Err(Error::bug(anyhow::anyhow!("an idempotency key was committed without its answer")));
+    };
+    let mut response = respond::json_bytes(status, body);
+    response.headers_mut().insert("idempotent-replayed", HeaderValue::from_static("true"));
+    Ok(response)
+}
+
+/// Takes the key for this request; `false` when another request has it. Waits for one in flight.
+async fn claim(
+    conn: &mut PgConnection,
+    scope: &str,
+    key: &str,
+    fingerprint: &[u8],
+    now: DateTime<Utc>,
+) -> Result<bool> {
+    let claimed = sqlx::query(
+        "INSERT INTO idempotency_keys AS kept (scope, key, fingerprint, created_at)
+         VALUES ($1, $2, $3, $4)
+         ON CONFLICT (scope, key) DO UPDATE
+            SET fingerprint = EXCLUDED.fingerprint, status = NULL, body = NULL, created_at = EXCLUDED.created_at
+          WHERE kept.created_at <= $5",
+    )
+    .bind(scope)
+    .bind(key)
+    .bind(fingerprint)
+    .bind(now)
+    .bind(now - KEPT_FOR)
+    .execute(conn)
+    .await?;
+    Ok(claimed.rows_affected() == 1)
+}
+
+async fn stored(
+    conn: &mut PgConnection,
+    scope: &str,
+    key: &str,
+) -> Result<(Vec<u8>, Option<i16>, Option<Vec<u8>>)> {
+    Ok(sqlx::query_as(
+        "SELECT fingerprint, status, body
+           FROM idempotency_keys
+          WHERE scope = $1 AND key = $2",
+    )
+    .bind(scope)
+    .bind(key)
+    .fetch_one(conn)
+    .await?)
+}
+
+async fn store(
+    conn: &mut PgConnection,
+    scope: &str,
+    key: &str,
+    status: StatusCode,
+    body: &[u8],
+) -> Result<()> {
+    sqlx::query(
+        "UPDATE idempotency_keys
+            SET status = $3, body = $4
+          WHERE scope = $1 AND key = $2",
+    )
+    .bind(scope)
+    .bind(key)
+    .bind(status.as_u16() as i16)
+    .bind(body)
+    .execute(conn)
+    .await?;
+    Ok(())
+}

@@ -1,0 +1,9 @@
+//! HTTP plumbing without product words: reading requests, writing replies, serving connections.
+
+pub mod extract;
+pub mod idempotency;
+pub mod middleware;
+pub mod openapi;
+pub mod respond;
+pub mod router;
+pub mod server;

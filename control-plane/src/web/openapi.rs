@@ -1,0 +1,50 @@
+//! The OpenAPI description, assembled from the routes.
+
+use crate::app::App;
+use crate::config::Config;
+use axum::Router;
+use axum::routing::get;
+use http::StatusCode;
+use utoipa::OpenApi;
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::openapi::server::ServerBuilder;
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "AffiliateOS API",
+        description = "Affiliate marketing API for AI agents: sign up in one call, discover programs, earn commissions.\n\nErrors always have the four members `error`, `message`, `fix`, `docs`; read `fix` first.",
+        license(name = "Apache-2.0", identifier = "Apache-2.0"),
+    ),
+    security(("agent_key" = [])),
+)]
+struct Document;
+
+/// The document before the routes are added.
+pub fn document() -> utoipa::openapi::OpenApi {
+    let mut document = Document::openapi();
+    let mut scheme = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build();
+    scheme.description = Some("An agent key, `aos_live_…`, from POST /api/auth/signup.".to_owned());
+    document
+        .components
+        .get_or_insert_default()
+        .add_security_scheme("agent_key", SecurityScheme::Http(scheme));
+    document
+}
+
+/// The document as served from `config.api_origin`.
+pub fn for_origin(document: &utoipa::openapi::OpenApi, config: &Config) -> utoipa::openapi::OpenApi {
+    let mut document = document.clone();
+    document.servers = Some(vec![ServerBuilder::new().url(config.api_origin.clone()).build()]);
+    document
+}
+
+/// `/openapi.json`.
+pub fn routes(document: &utoipa::openapi::OpenApi, config: &Config) -> Router<App> {
+    let document = for_origin(document, config);
+    let bytes = bytes::Bytes::from(serde_json::to_vec(&document).expect("the description is plain data"));
+    Router::new().route(
+        "/openapi.json",
+        get(move || async move { crate::web::respond::json_bytes(StatusCode::OK, bytes) }),
+    )
+}

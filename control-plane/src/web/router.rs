@@ -1,0 +1,32 @@
+//! Every URL of every surface, in one table.
+
+use crate::app::App;
+use crate::features;
+use crate::web::extract::BODY_LEN_MAX;
+use crate::web::{middleware, openapi};
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use std::time::Duration;
+use tower_http::timeout::RequestBodyTimeoutLayer;
+use utoipa_axum::router::OpenApiRouter;
+
+/// A body that drips is cut off.
+const BODY_FOR: Duration = Duration::from_secs(10);
+
+/// The routes with their descriptions.
+pub fn described() -> OpenApiRouter<App> {
+    OpenApiRouter::with_openapi(openapi::document()).merge(features::agents::routes::router())
+}
+
+/// The public service.
+pub fn build(app: &App) -> Router {
+    let (routes, document) = described().split_for_parts();
+    routes
+        .merge(openapi::routes(&document, app.config()))
+        .fallback(middleware::unknown_route)
+        .method_not_allowed_fallback(middleware::wrong_method)
+        .layer(DefaultBodyLimit::max(BODY_LEN_MAX))
+        .layer(RequestBodyTimeoutLayer::new(BODY_FOR))
+        .layer(axum::middleware::from_fn_with_state(app.clone(), middleware::around))
+        .with_state(app.clone())
+}

@@ -1,0 +1,3 @@
+//! Agents.
+
+mod sign_up;

@@ -1,0 +1,3 @@
+//! Endpoints by feature.
+
+mod agents;

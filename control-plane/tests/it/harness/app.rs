@@ -1,0 +1,100 @@
+//! The service of one test.
+
+use super::client::{Client, Reply};
+use super::database::{TestDatabase, setting};
+use chrono::{DateTime, Utc};
+use control_plane::config::Config;
+use control_plane::{App, web};
+use serde_json::json;
+use shared::telemetry::LogFormat;
+use shared::{Secret, TestClock};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Where every test's clock starts.
+const START: &str = "2026-06-15T12:00:00Z";
+
+/// A running service, its database and its clock. Dropping it stops and removes everything.
+pub(crate) struct TestApp {
+    pub(crate) app: App,
+    #[expect(dead_code, reason = "the first test that steps time comes with holds and windows")]
+    pub(crate) clock: Arc<TestClock>,
+    origin: String,
+    http: reqwest::Client,
+    // Dropped last: nothing may use the database after it.
+    _database: TestDatabase,
+}
+
+impl TestApp {
+    /// A service with the settings tests have.
+    pub(crate) async fn start() -> Self {
+        Self::start_with(|_| {}).await
+    }
+
+    /// The same with some settings changed.
+    pub(crate) async fn start_with(change: impl FnOnce(&mut Config)) -> Self {
+        let database = TestDatabase::create().await;
+        let prefix = format!("test:{}:", shared::id::EventId::generate().uuid().simple());
+        let clock = Arc::new(TestClock::at(START.parse::<DateTime<Utc>>().unwrap()));
+        let listener = web::server::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let origin = format!("http://{}", listener.local_addr().unwrap());
+        let mut config = Config {
+            database_url: database.url().into(),
+            redis_url: setting("AOS_TEST_REDIS_URL").into(),
+            redis_prefix: prefix,
+            secret: Secret::from_bytes([42; 32]),
+            addr: "127.0.0.1:0".parse().unwrap(),
+            admin_addr: "127.0.0.1:0".parse().unwrap(),
+            api_origin: origin.clone(),
+            tracking_origin: "http://127.0.0.1:8080".to_owned(),
+            click_shards: 2,
+            db_api_connections: 8,
+            db_read_connections: 4,
+            db_worker_connections: 4,
+            signups_per_hour: 0,
+            drain_seconds: 5,
+            log: "warn".to_owned(),
+            log_format: LogFormat::Text,
+        };
+        change(&mut config);
+        shared::telemetry::init(config.log_format, &config.log).unwrap();
+        let app = App::with_clock(config, clock.clone()).unwrap();
+        let router = web::router::build(&app);
+        app.tasks().spawn(web::server::serve(listener, router, app.tasks().clone(), Duration::from_secs(2)));
+        let http = reqwest::Client::builder()
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::none())
+            .build()
+            .unwrap();
+        Self { app, clock, origin, http, _database: database }
+    }
+
+    /// A client without a key.
+    pub(crate) fn anyone(&self) -> Client {
+        Client::new(self.http.clone(), self.origin.clone(), None)
+    }
+
+    /// A client that shows this text as its bearer key.
+    pub(crate) fn with_key(&self, key: &str) -> Client {
+        Client::new(self.http.clone(), self.origin.clone(), Some(key.to_owned()))
+    }
+
+    /// Signs an agent up and gives its client; the reply is in [`Client::me`].
+    pub(crate) async fn agent(&self, name: &str) -> Client {
+        let reply: Reply = self.anyone().post("/api/auth/signup", json!({"name": name})).await;
+        assert_eq!(reply.status, 201, "{reply}");
+        let key = reply.body["api_key"].as_str().expect("a sign-up shows its key").to_owned();
+        self.with_key(&key).known_as(reply.body)
+    }
+
+    /// The service's address.
+    pub(crate) fn origin(&self) -> &str {
+        &self.origin
+    }
+}
+
+impl Drop for TestApp {
+    fn drop(&mut self) {
+        self.app.tasks().stop();
+    }
+}

@@ -1,0 +1,88 @@
+//! A database per test: cloned from a template that is migrated once per schema, dropped at the end.
+
+use sqlx::postgres::{PgConnectOptions, PgConnection};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::str::FromStr;
+
+/// Serializes the making of templates over all test processes.
+const TEMPLATE_LOCK: i64 = 0x0a05_7e57;
+
+pub(super) struct TestDatabase {
+    name: String,
+}
+
+#[expect(clippy::disallowed_methods, reason = "tests are told where their servers are")]
+pub(super) fn setting(name: &str) -> String {
+    std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: run `cargo xtask test`"))
+}
+
+fn server() -> PgConnectOptions {
+    PgConnectOptions::from_str(&setting("AOS_TEST_DATABASE_URL"))
+        .expect("AOS_TEST_DATABASE_URL is a Postgres address")
+}
+
+fn template_name() -> String {
+    let mut hasher = DefaultHasher::new();
+    for migration in control_plane::db::MIGRATOR.iter() {
+        migration.checksum.hash(&mut hasher);
+    }
+    format!("aos_template_{:016x}", hasher.finish())
+}
+
+async fn run(conn: &mut PgConnection, sql: String) {
+    conn.execute(AssertSqlSafe(sql)).await.unwrap();
+}
+
+impl TestDatabase {
+    pub(super) async fn create() -> Self {
+        let mut conn = server().connect().await.expect("the test Postgres answers");
+        let template = template_name();
+        sqlx::query("SELECT pg_advisory_lock($1)").bind(TEMPLATE_LOCK).execute(&mut conn).await.unwrap();
+        let exists: bool = sqlx::query_scalar(
+            "SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1 AND datistemplate)",
+        )
+        .bind(&template)
+        .fetch_one(&mut conn)
+        .await
+        .unwrap();
+        if !exists {
+            run(&mut conn, format!("DROP DATABASE IF EXISTS {template}")).await;
+            run(&mut conn, format!("CREATE DATABASE {template}")).await;
+            let mut migrating = server().database(&template).connect().await.unwrap();
+            control_plane::db::MIGRATOR.run(&mut migrating).await.unwrap();
+            migrating.close().await.unwrap();
+            run(&mut conn, format!("ALTER DATABASE {template} WITH is_template true")).await;
+        }
+        sqlx::query("SELECT pg_advisory_unlock($1)").bind(TEMPLATE_LOCK).execute(&mut conn).await.unwrap();
+        let name = format!("aos_test_{}", shared::id::EventId::generate().uuid().simple());
+        run(&mut conn, format!("CREATE DATABASE {name} TEMPLATE {template} STRATEGY wal_log")).await;
+        conn.close().await.unwrap();
+        Self { name }
+    }
+
+    pub(super) fn url(&self) -> String {
+        let mut url = url::Url::parse(&setting("AOS_TEST_DATABASE_URL")).unwrap();
+        url.set_path(&self.name);
+        url.into()
+    }
+}
+
+impl Drop for TestDatabase {
+    /// Drops the database; one whose test failed is kept, and its name is shown.
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("the test's database is kept as {}", self.name);
+            return;
+        }
+        let name = self.name.clone();
+        let dropping = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                let mut conn = server().connect().await.unwrap();
+                run(&mut conn, format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)")).await;
+            });
+        });
+        dropping.join().expect("the test's database is dropped");
+    }
+}

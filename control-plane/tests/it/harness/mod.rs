@@ -1,0 +1,8 @@
+//! What tests stand on: [`TestApp`] runs the whole service on a port of its own, over a database of its
+//! own (cloned from a migrated template) and under a Redis prefix of its own. The clock stands still.
+
+mod app;
+mod client;
+mod database;
+
+pub(crate) use app::TestApp;

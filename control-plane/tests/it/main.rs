@@ -1,0 +1,9 @@
+//! The control plane through its doors, on a real Postgres and a real Redis.
+//!
+//! - `harness`: the app in process, a database and a Redis prefix per test, clients by role
+//! - `features`: every endpoint, a folder per feature
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod features;
+mod harness;
