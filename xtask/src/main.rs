@@ -1,2 +1,110 @@
-//! To be written.
-fn main() {}
+//! The developer's commands, `cargo xtask COMMAND`: everything a person needs to run, test and check
+//! this repository, with nothing installed but the Rust toolchain.
+//!
+//! Map: `up` (and `down`, `status`) runs the `stack` and `seed`s it; `test` and `check` are what CI
+//! calls; `clients` look into what runs. Below them: `servers` (the private Postgres and Redis),
+//! `process` (pid files, stopping), `layout` (where things are), `cargo`, `http`, `progress`,
+//! `interrupt`, `account`.
+
+mod account;
+mod cargo;
+mod check;
+mod clients;
+mod http;
+mod interrupt;
+mod layout;
+mod process;
+mod progress;
+mod seed;
+mod servers;
+mod stack;
+mod test;
+mod up;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+use crate::interrupt::{Interrupt, Interrupted};
+use crate::layout::Layout;
+use crate::progress::note;
+
+/// What a shell expects of a program that SIGINT ended.
+const EXIT_INTERRUPTED: u8 = 130;
+
+#[derive(Debug, Parser)]
+#[command(name = "xtask", bin_name = "cargo xtask", about = "Runs, tests and checks AffiliateOS.")]
+struct Cli {
+    #[command(flatten)]
+    servers: servers::Args,
+    #[command(flatten)]
+    cargo: cargo::Cargo,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run everything: private servers, control plane, edge, demo data. Ctrl-C stops it.
+    Up(up::UpArgs),
+    /// Stop everything of this clone, whoever started it.
+    Down(up::DownArgs),
+    /// Show what runs.
+    Status,
+    /// Run every test against throwaway servers.
+    Test(test::Args),
+    /// Check format, lints, docs and dependency rules.
+    Check,
+    /// Open psql on the private PostgreSQL.
+    Psql(clients::ClientArgs),
+    /// Open redis-cli on the private Redis.
+    Redis(clients::ClientArgs),
+    /// Show the ends of the logs.
+    Logs(clients::LogsArgs),
+    /// Write a pid file, then become a program.
+    #[command(hide = true)]
+    Exec(process::ExecArgs),
+}
+
+fn main() -> ExitCode {
+    match run(Cli::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) if error.is::<Interrupted>() => {
+            note("Interrupted.");
+            ExitCode::from(EXIT_INTERRUPTED)
+        }
+        Err(error) => {
+            note(format!("\nerror: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(cli: Cli) -> Result<()> {
+    let Cli { servers, cargo, command } = cli;
+    // These two need neither the state directory nor the signals.
+    match &command {
+        Command::Exec(args) => return process::exec(args),
+        Command::Check => return check::check(&cargo, &Interrupt::install()?),
+        _ => {}
+    }
+    let layout = Layout::open()?;
+    match command {
+        // A client has the terminal's signals to itself.
+        Command::Psql(args) => return clients::psql(&args, &servers, &layout, &Interrupt::default()),
+        Command::Redis(args) => return clients::redis(&args, &servers, &layout, &Interrupt::default()),
+        _ => {}
+    }
+    let interrupt = Interrupt::install()?;
+    match command {
+        Command::Up(args) => up::up(args, &servers, &cargo, &layout, &interrupt),
+        Command::Down(args) => up::down(&args, &layout, &interrupt),
+        Command::Test(args) => test::test(&args, &servers, &cargo, &layout, &interrupt),
+        Command::Logs(args) => clients::logs(&args, &layout, &interrupt),
+        _ => {
+            up::status(&layout);
+            Ok(())
+        }
+    }
+}
