@@ -1,2 +1,57 @@
-//! To be written.
-fn main() {}
+//! `loadtest`: how the system is proved. Every command starts what it needs, privately, and removes it.
+//!
+//! - `smoke`: one click becomes one commission, through kills
+//!
+//! Traffic goes to loopback only.
+
+mod api;
+mod clicker;
+mod programs;
+mod smoke;
+mod stack;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+/// Proves AffiliateOS under load and under faults, on this machine.
+#[derive(Parser)]
+#[command(version, about)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Sends clicks through an edge that is killed in between, and accounts for every one of them.
+    Smoke(smoke::Args),
+}
+
+#[expect(clippy::print_stdout, reason = "the report goes to standard output")]
+pub(crate) fn say(line: &str) {
+    println!("{line}");
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    // The one TLS provider of the process; nothing else installs one.
+    rustls::crypto::ring::default_provider().install_default().ok();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            say(&format!("cannot start: {error}"));
+            return ExitCode::FAILURE;
+        }
+    };
+    let outcome = match cli.command {
+        Command::Smoke(args) => runtime.block_on(smoke::run(&args)),
+    };
+    match outcome {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            say(&format!("failed: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}

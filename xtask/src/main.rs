@@ -12,6 +12,7 @@ mod check;
 mod clients;
 mod http;
 mod interrupt;
+mod lab;
 mod layout;
 mod process;
 mod progress;
@@ -62,6 +63,9 @@ enum Command {
     Redis(clients::ClientArgs),
     /// Show the ends of the logs.
     Logs(clients::LogsArgs),
+    /// Say which servers a test tool may start for itself.
+    #[command(hide = true)]
+    Lab,
     /// Write a pid file, then become a program.
     #[command(hide = true)]
     Exec(process::ExecArgs),
@@ -101,6 +105,7 @@ fn run(cli: Cli) -> Result<()> {
         Command::Up(args) => up::up(args, &servers, &cargo, &layout, &interrupt),
         Command::Down(args) => up::down(&args, &layout, &interrupt),
         Command::Test(args) => test::test(&args, &servers, &cargo, &layout, &interrupt),
+        Command::Lab => lab::print(&servers, &layout, &interrupt),
         Command::Logs(args) => clients::logs(&args, &layout, &interrupt),
         _ => {
             up::status(&layout);

@@ -1,0 +1,180 @@
+//! Clicks over raw keep-alive connections, with an exact account of which were acknowledged.
+//!
+//! A click is acknowledged when its whole 302 was read and named the right place. Anything else (a
+//! refused connection, a reset, a reply cut short) leaves its fate unknown: it may have been recorded,
+//! and it is never sent again under the same number.
+
+use anyhow::{Context, bail};
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+/// A reply that takes longer counts as no reply.
+const REPLY_FOR: Duration = Duration::from_secs(5);
+/// Between attempts to connect to an edge that is away.
+const RECONNECT_PAUSE: Duration = Duration::from_millis(20);
+const REPLY_LEN_MAX: usize = 16 * 1024;
+
+/// What is clicked.
+#[derive(Clone, Debug)]
+pub(crate) struct Target {
+    /// The edge.
+    pub(crate) addr: SocketAddr,
+    /// `/api/track/TOKEN`.
+    pub(crate) path: String,
+    /// What `Location` must be.
+    pub(crate) location: String,
+}
+
+/// What became of the clicks.
+#[derive(Debug, Default)]
+pub(crate) struct Outcome {
+    /// Numbers of acknowledged clicks.
+    pub(crate) acknowledged: Vec<u64>,
+    /// Clicks sent whose reply never came whole.
+    pub(crate) unknown: u64,
+    /// Replies that were not the right redirect.
+    pub(crate) wrong: Vec<String>,
+    /// Time from request to reply of acknowledged clicks, in microseconds, unsorted.
+    pub(crate) latencies_us: Vec<u32>,
+}
+
+/// Progress others may watch.
+#[derive(Debug, Default)]
+pub(crate) struct Progress {
+    /// Clicks acknowledged so far.
+    pub(crate) acknowledged: AtomicU64,
+    /// Set to end early.
+    pub(crate) stop: AtomicBool,
+    next: AtomicU64,
+}
+
+/// Clicks until `clicks` are acknowledged, over `connections` connections.
+pub(crate) async fn run(
+    target: &Target,
+    clicks: u64,
+    connections: usize,
+    progress: Arc<Progress>,
+) -> anyhow::Result<Outcome> {
+    let outcome = Arc::new(Mutex::new(Outcome::default()));
+    let mut workers = tokio::task::JoinSet::new();
+    for _ in 0..connections {
+        let (target, outcome, progress) = (target.clone(), outcome.clone(), progress.clone());
+        workers.spawn(async move {
+            let mine = click(&target, clicks, &progress).await;
+            let mut all =
+                outcome.lock().map_err(|_| anyhow::anyhow!("another connection's worker panicked"))?;
+            all.acknowledged.extend(mine.acknowledged);
+            all.unknown += mine.unknown;
+            all.wrong.extend(mine.wrong);
+            all.latencies_us.extend(mine.latencies_us);
+            anyhow::Ok(())
+        });
+    }
+    while let Some(worker) = workers.join_next().await {
+        worker.context("a worker panicked")??;
+    }
+    let mut outcome = outcome.lock().map_err(|_| anyhow::anyhow!("a worker panicked"))?;
+    Ok(std::mem::take(&mut outcome))
+}
+
+async fn click(target: &Target, clicks: u64, progress: &Progress) -> Outcome {
+    let mut outcome = Outcome::default();
+    let mut connection: Option<TcpStream> = None;
+    let mut buffer = Vec::with_capacity(1024);
+    while progress.acknowledged.load(Ordering::Relaxed) < clicks && !progress.stop.load(Ordering::Relaxed) {
+        let Some(stream) = &mut connection else {
+            match TcpStream::connect(target.addr).await {
+                Ok(stream) => {
+                    // Only speeds requests up.
+                    stream.set_nodelay(true).ok();
+                    connection = Some(stream);
+                }
+                Err(_) => tokio::time::sleep(RECONNECT_PAUSE).await,
+            }
+            continue;
+        };
+        let number = progress.next.fetch_add(1, Ordering::Relaxed);
+        // A user agent of its own per click: no two are one visitor's, so none is a duplicate.
+        let request = format!(
+            "GET {}?sub1={number} HTTP/1.1\r\nHost: {}\r\nUser-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 Chrome/140.0.{number} Safari/537.36\r\nAccept: text/html\r\n\r\n",
+            target.path, target.addr
+        );
+        let sent = Instant::now();
+        match tokio::time::timeout(REPLY_FOR, exchange(stream, &request, &target.location, &mut buffer)).await
+        {
+            Ok(Ok(())) => {
+                outcome.latencies_us.push(u32::try_from(sent.elapsed().as_micros()).unwrap_or(u32::MAX));
+                outcome.acknowledged.push(number);
+                progress.acknowledged.fetch_add(1, Ordering::Relaxed);
+            }
+            Ok(Err(Broken::Wrong(reply))) => {
+                if outcome.wrong.len() < 10 {
+                    outcome.wrong.push(reply);
+                }
+                connection = None;
+            }
+            Ok(Err(Broken::Lost)) | Err(_) => {
+                outcome.unknown += 1;
+                connection = None;
+            }
+        }
+    }
+    outcome
+}
+
+enum Broken {
+    Lost,
+    Wrong(String),
+}
+
+async fn exchange(
+    stream: &mut TcpStream,
+    request: &str,
+    location: &str,
+    buffer: &mut Vec<u8>,
+) -> Result<(), Broken> {
+    stream.write_all(request.as_bytes()).await.map_err(|_| Broken::Lost)?;
+    buffer.clear();
+    let end = loop {
+        let read = stream.read_buf(buffer).await.map_err(|_| Broken::Lost)?;
+        if read == 0 || buffer.len() > REPLY_LEN_MAX {
+            return Err(Broken::Lost);
+        }
+        if let Some(end) = buffer.windows(4).position(|window| window == b"\r\n\r\n") {
+            break end;
+        }
+    };
+    let head = String::from_utf8_lossy(&buffer[..end]).into_owned();
+    check(&head, location).map_err(|_| Broken::Wrong(head))
+}
+
+fn check(head: &str, location: &str) -> anyhow::Result<()> {
+    let mut lines = head.split("\r\n");
+    let status = lines.next().context("no status line")?;
+    if !status.starts_with("HTTP/1.1 302") {
+        bail!("not a redirect");
+    }
+    let mut located = false;
+    for line in lines {
+        let (name, value) = line.split_once(':').context("no colon")?;
+        if name.eq_ignore_ascii_case("location") {
+            located = value.trim() == location;
+        }
+        if name.eq_ignore_ascii_case("content-length") && value.trim() != "0" {
+            bail!("a redirect has an empty body");
+        }
+    }
+    if located { Ok(()) } else { bail!("another place") }
+}
+
+/// The p-th percentile (0 to 100) of unsorted latencies, in microseconds; 0 when there are none.
+pub(crate) fn percentile_us(latencies_us: &mut [u32], percent: f64) -> u32 {
+    latencies_us.sort_unstable();
+    let last = latencies_us.len().saturating_sub(1);
+    let at = (last as f64 * percent / 100.0).round() as usize;
+    latencies_us.get(at).copied().unwrap_or(0)
+}

@@ -1,0 +1,25 @@
+//! `cargo xtask lab` (hidden): tells a test tool which servers it may start for itself, installing them
+//! privately first where they are missing. One JSON object on standard output.
+
+use anyhow::{Context, Result};
+use serde_json::json;
+
+use crate::interrupt::Interrupt;
+use crate::layout::Layout;
+use crate::progress::say;
+use crate::servers::{self, Programs};
+
+/// Prints where the servers' programs are, where their data may go and which account runs them.
+pub(crate) fn print(servers: &servers::Args, layout: &Layout, interrupt: &Interrupt) -> Result<()> {
+    let programs = Programs::ready(servers, layout, interrupt)?;
+    let account = layout.account.as_ref();
+    let lab = json!({
+        "postgres": programs.postgres.directory,
+        "redis": programs.redis.directory,
+        "home": layout.home,
+        "uid": account.map(|account| account.uid),
+        "gid": account.map(|account| account.gid),
+    });
+    say(serde_json::to_string(&lab).context("cannot write JSON")?);
+    Ok(())
+}
