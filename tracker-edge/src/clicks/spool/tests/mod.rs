@@ -1,0 +1,4 @@
+//! The spool from outside: folders, files, crashes and damage.
+
+mod basic;
+mod kit;
