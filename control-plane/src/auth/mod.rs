@@ -6,5 +6,6 @@
 pub mod api_keys;
 pub mod extract;
 pub(crate) mod queries;
+pub mod slat;
 
 pub use extract::{Agent, MaybeAgent};
