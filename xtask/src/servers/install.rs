@@ -78,7 +78,7 @@ pub(crate) fn install(
         apt.run(Command::new("dpkg-deb").arg("-x").arg(file).arg(&packages))?;
     }
     write_wrappers(&packages)?;
-    fs::remove_dir_all(apt.downloads()).context("cannot remove the downloaded packages")?;
+    fs::remove_dir_all(&apt.directory).context("cannot remove the downloaded packages")?;
     step.done("");
     time_zones()
 }
@@ -246,7 +246,7 @@ fn newest_postgres(names: &str) -> Option<u32> {
 fn libraries(plan: &str) -> Vec<String> {
     plan.lines()
         .filter_map(|line| line.strip_prefix("Inst ")?.split_whitespace().next())
-        .filter(|name| name.starts_with("lib") && !name.ends_with("-perl"))
+        .filter(|name| name.starts_with("lib") && !["-perl", "-dev"].iter().any(|end| name.ends_with(end)))
         // The just-in-time compiler (a quarter of the download) is switched off here, and loaded lazily.
         .filter(|name| !name.starts_with("libllvm") && !name.starts_with("libz3"))
         .map(str::to_owned)
@@ -338,6 +338,7 @@ mod tests {
             Inst libjemalloc2 (5.3.0-1 Debian:12.11/oldstable [amd64])\n\
             Inst libllvm14 (1:14.0.6-12 Debian:12.11/oldstable [amd64])\n\
             Inst libpq5 [15.1] (15.20-0 Debian-Security:12 [amd64])\n\
+            Inst libpq-dev [15.1] (15.20-0 Debian-Security:12 [amd64])\n\
             Inst libjson-perl (4.10000-1 Debian:12.11/oldstable [all])\n\
             Inst postgresql-common (248 Debian:12.11/oldstable [all])\n\
             Conf libpq5 (15.20-0 Debian-Security:12 [amd64])\n";

@@ -1,0 +1,3 @@
+//! Tests of what crosses crates: `tidy`, the rules that every file of the repository keeps.
+
+mod tidy;
