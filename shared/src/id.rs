@@ -92,6 +92,8 @@ ids! {
     TransferId = "trf";
     /// A ledger account.
     AccountId = "acc";
+    /// A payment into a wallet.
+    TopupId = "top";
     /// A webhook endpoint.
     WebhookId = "whk";
     /// One event, as delivered and pulled.

@@ -2,3 +2,6 @@
 //! `model` (pure rules), `ops` (steps in one transaction), `queries` (all SQL).
 
 pub mod agents;
+pub mod audit;
+pub mod ledger;
+pub mod wallet;

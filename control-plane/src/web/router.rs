@@ -15,7 +15,9 @@ const BODY_FOR: Duration = Duration::from_secs(10);
 
 /// The routes with their descriptions.
 pub fn described() -> OpenApiRouter<App> {
-    OpenApiRouter::with_openapi(openapi::document()).merge(features::agents::routes::router())
+    OpenApiRouter::with_openapi(openapi::document())
+        .merge(features::agents::routes::router())
+        .merge(features::wallet::routes::router())
 }
 
 /// The public service.

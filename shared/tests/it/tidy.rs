@@ -37,7 +37,9 @@ const ERROR_STATUS_ALLOWED: &[&str] = &["control-plane/src/web/respond.rs"];
 const FEATURE_CALLS: &[(&str, &[&str])] = &[
     ("ledger", &[]),
     ("webhooks", &[]),
-    ("usage", &[]),
+    ("audit", &[]),
+    ("usage", &["ledger"]),
+    ("wallet", &["ledger", "usage"]),
     ("agents", &[]),
     ("subscriptions", &["agents", "usage", "ledger", "webhooks"]),
     ("programs", &["agents", "subscriptions", "webhooks"]),
@@ -58,6 +60,9 @@ const MONEY: &[&str] = &[
     "control-plane/src/features/commissions/",
     "control-plane/src/features/ledger/",
     "control-plane/src/features/payouts/",
+    "control-plane/src/features/subscriptions/",
+    "control-plane/src/features/usage/",
+    "control-plane/src/features/wallet/",
 ];
 
 /// Which of our crates a crate may depend on.

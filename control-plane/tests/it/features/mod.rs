@@ -1,3 +1,5 @@
 //! Endpoints by feature.
 
 mod agents;
+mod ledger;
+mod wallet;

@@ -87,6 +87,25 @@ impl TestApp {
         self.with_key(&key).known_as(reply.body)
     }
 
+    /// The time the service sees.
+    pub(crate) fn now(&self) -> DateTime<Utc> {
+        self.app.clock().now()
+    }
+
+    /// Checks every invariant of the stored rows; the rows that break one are in the panic.
+    #[track_caller]
+    pub(crate) fn audit(&self) -> impl Future<Output = ()> {
+        let caller = std::panic::Location::caller();
+        let db = self.app.db_worker().clone();
+        async move {
+            let mut tx = db.begin().await.unwrap();
+            sqlx::query("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ").execute(&mut *tx).await.unwrap();
+            let broken = control_plane::features::audit::ops::broken(&mut tx).await.unwrap();
+            let lines: Vec<_> = broken.iter().map(ToString::to_string).collect();
+            assert!(lines.is_empty(), "at {caller}, rows that break an invariant:\n{}", lines.join("\n"));
+        }
+    }
+
     /// The service's address.
     pub(crate) fn origin(&self) -> &str {
         &self.origin

@@ -39,6 +39,11 @@ impl Client {
         self.me["id"].as_str().expect("the client has signed up")
     }
 
+    /// The same, typed.
+    pub(crate) fn agent_id(&self) -> shared::id::AgentId {
+        self.id().parse().expect("an id is a UUID")
+    }
+
     /// The key shown.
     pub(crate) fn key(&self) -> &str {
         self.key.as_deref().expect("the client has a key")
@@ -52,7 +57,6 @@ impl Client {
         self.send(self.request("POST", path).json(&body)).await
     }
 
-    #[expect(dead_code, reason = "the first PATCH endpoint comes with programs")]
     pub(crate) async fn patch(&self, path: &str, body: Value) -> Reply {
         self.send(self.request("PATCH", path).json(&body)).await
     }

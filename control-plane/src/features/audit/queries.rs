@@ -1,0 +1,106 @@
+//! The checks. Each gives the rows that break it, as JSON in one column `row`.
+
+use crate::error::Result;
+use sqlx::PgConnection;
+
+pub(crate) struct Check {
+    pub(crate) name: &'static str,
+    pub(crate) rule: &'static str,
+    pub(crate) sql: &'static str,
+}
+
+pub(crate) async fn rows(conn: &mut PgConnection, sql: &'static str) -> Result<Vec<serde_json::Value>> {
+    Ok(sqlx::query_scalar(sql).fetch_all(conn).await?)
+}
+
+pub(crate) const CHECKS: &[Check] = &[
+    Check {
+        name: "I1",
+        rule: "all balances of a currency sum to zero",
+        sql: "SELECT to_jsonb(broken) AS row
+                FROM (SELECT currency, sum(balance_micros) AS balance_micros
+                        FROM ledger_accounts
+                       GROUP BY currency
+                      HAVING sum(balance_micros) <> 0) AS broken
+               LIMIT 100",
+    },
+    Check {
+        name: "I2",
+        rule: "a balance is the sum of its account's transfers",
+        sql: "SELECT to_jsonb(broken) AS row
+                FROM (SELECT account.id, account.owner_id, account.kind, account.balance_micros, account.version,
+                             coalesce(sum(entry.amount_micros), 0) AS transfers_micros, count(entry.amount_micros) AS transfers
+                        FROM ledger_accounts AS account
+                        LEFT JOIN (SELECT debit_account AS account, -amount_micros AS amount_micros FROM ledger_transfers
+                                   UNION ALL
+                                   SELECT credit_account, amount_micros FROM ledger_transfers) AS entry
+                          ON entry.account = account.id
+                       GROUP BY account.id
+                      HAVING account.balance_micros <> coalesce(sum(entry.amount_micros), 0)
+                          OR account.version <> count(entry.amount_micros)) AS broken
+               LIMIT 100",
+    },
+    Check {
+        name: "I3",
+        rule: "no wallet is negative, nor anything that is set aside",
+        sql: "SELECT to_jsonb(broken) AS row
+                FROM (SELECT id, owner_id, kind, balance_micros
+                        FROM ledger_accounts
+                       WHERE kind NOT IN ('sandbox', 'stripe', 'x402', 'arrears') AND balance_micros < 0) AS broken
+               LIMIT 100",
+    },
+    Check {
+        name: "I4",
+        rule: "each account's chain of transfers holds from its first to its newest",
+        sql: "WITH entries AS (
+                     SELECT debit_account AS account, debit_version AS version, debit_digest AS digest,
+                            debit_balance_micros AS balance_micros, -amount_micros AS amount_micros, t AS transfer
+                       FROM ledger_transfers AS t
+                      UNION ALL
+                     SELECT credit_account, credit_version, credit_digest, credit_balance_micros, amount_micros, t
+                       FROM ledger_transfers AS t),
+                   chained AS (
+                     SELECT account, version, digest, balance_micros, amount_micros, transfer,
+                            lag(version, 1, 0::BIGINT) OVER chain AS version_before,
+                            lag(digest, 1, '\\x'::BYTEA) OVER chain AS digest_before,
+                            lag(balance_micros, 1, 0::BIGINT) OVER chain AS balance_before,
+                            lead(version) OVER chain AS version_after
+                       FROM entries
+                     WINDOW chain AS (PARTITION BY account ORDER BY version))
+              SELECT to_jsonb(broken) AS row
+                FROM (SELECT chained.account, chained.version, (chained.transfer).id AS transfer
+                        FROM chained
+                        JOIN ledger_accounts AS kept ON kept.id = chained.account
+                       WHERE chained.version <> chained.version_before + 1
+                          OR chained.digest <> ledger_digest(chained.digest_before, chained.transfer)
+                          OR chained.balance_micros <> chained.balance_before + chained.amount_micros
+                          OR (chained.version_after IS NULL
+                              AND (kept.digest <> chained.digest OR kept.version <> chained.version))) AS broken
+               LIMIT 100",
+    },
+    Check {
+        name: "I6",
+        rule: "transfers are positive, bounded, and between accounts of their own currency",
+        sql: "SELECT to_jsonb(broken) AS row
+                FROM (SELECT transfer.id, transfer.amount_micros, transfer.currency
+                        FROM ledger_transfers AS transfer
+                        JOIN ledger_accounts AS debit ON debit.id = debit_account
+                        JOIN ledger_accounts AS credit ON credit.id = credit_account
+                       WHERE transfer.amount_micros NOT BETWEEN 1 AND 1000000000000000
+                          OR debit.currency <> transfer.currency
+                          OR credit.currency <> transfer.currency) AS broken
+               LIMIT 100",
+    },
+    Check {
+        name: "I22a",
+        rule: "a top-up credited its wallet once, with its amount, if it was paid and only then",
+        sql: "SELECT to_jsonb(broken) AS row
+                FROM (SELECT topup.id, topup.status, topup.amount_micros, transfer.amount_micros AS credited_micros
+                        FROM topups AS topup
+                        LEFT JOIN ledger_transfers AS transfer
+                          ON transfer.kind = 'topup' AND transfer.reference = topup.id::TEXT
+                       WHERE (topup.status = 'paid') <> (transfer.id IS NOT NULL)
+                          OR topup.amount_micros <> transfer.amount_micros) AS broken
+               LIMIT 100",
+    },
+];

@@ -1,0 +1,106 @@
+//! Steps on wallets. The caller owns the transaction.
+
+use super::model::{self, Provider, Settings, Topup};
+use super::queries::{self, NewTopup};
+use super::wire::{AutoTopupRequest, WalletResponse};
+use crate::error::{Error, Result};
+use crate::features::ledger::model::{Account, AccountKind, CURRENCY, Posted, Posting, TransferKind};
+use crate::features::ledger::ops as ledger;
+use crate::money::Micros;
+use crate::web::extract::Patch;
+use shared::Clock;
+use shared::id::{AgentId, TopupId};
+use sqlx::PgConnection;
+
+/// The wallet as it stands.
+pub async fn wallet(conn: &mut PgConnection, agent: AgentId, provider: Provider) -> Result<WalletResponse> {
+    let wallet = ledger::standing(conn, Account::wallet(agent)).await?;
+    let held = ledger::balance(conn, Account::of(agent, AccountKind::Held)).await?;
+    let arrears = ledger::balance(conn, Account::of(agent, AccountKind::Arrears)).await?;
+    let settings = queries::find_settings(conn, agent).await?.unwrap_or_default();
+    Ok(WalletResponse {
+        balance: wallet.balance_micros,
+        currency: CURRENCY,
+        held,
+        owed: Micros::ZERO.minus(arrears).map_err(Error::bug)?,
+        funded: wallet.version > 0,
+        auto_topup: settings.into(),
+        provider: provider.as_str(),
+    })
+}
+
+/// Tops up through the sandbox: the wallet is credited at once.
+pub async fn topup_sandbox(
+    conn: &mut PgConnection,
+    clock: &dyn Clock,
+    agent: AgentId,
+    amount: Micros,
+) -> Result<Topup> {
+    let amount = model::topup_amount("amount", amount)?;
+    let new = NewTopup { agent, provider: Provider::Sandbox, amount, status: "paid", automatic: false };
+    let topup = queries::insert_topup(conn, &new, clock.now()).await?;
+    credit(conn, clock, &topup, Provider::Sandbox).await?;
+    Ok(topup)
+}
+
+/// Moves a paid top-up into the wallet, once.
+pub(crate) async fn credit(
+    conn: &mut PgConnection,
+    clock: &dyn Clock,
+    topup: &Topup,
+    provider: Provider,
+) -> Result<()> {
+    let posting = Posting {
+        debit: Account::of(topup.agent_id, provider.source()),
+        credit: Account::wallet(topup.agent_id),
+        amount: topup.amount_micros,
+        kind: TransferKind::Topup,
+        reference: topup.id.to_string(),
+        metered: None,
+    };
+    match ledger::post(conn, clock.now(), &posting).await? {
+        Posted::Done(_) | Posted::Repeated(_) => Ok(()),
+        Posted::Short(_) => Err(Error::bug(anyhow::anyhow!("a source of money has no limit"))),
+    }
+}
+
+/// The agent's own top-up.
+pub async fn load_topup(conn: &mut PgConnection, agent: AgentId, id: TopupId) -> Result<Topup> {
+    queries::find_topup(conn, agent, id).await?.ok_or_else(|| {
+        Error::not_found("top-up", "Use the `id` that POST /api/wallet/topup gave; your transactions are at GET /api/wallet/transactions.")
+    })
+}
+
+/// What the wallet holds.
+pub async fn balance(conn: &mut PgConnection, agent: AgentId) -> Result<Micros> {
+    ledger::balance(conn, Account::wallet(agent)).await
+}
+
+/// Changes the settings.
+pub async fn change_settings(
+    conn: &mut PgConnection,
+    clock: &dyn Clock,
+    agent: AgentId,
+    auto_topup: Patch<AutoTopupRequest>,
+) -> Result<()> {
+    let settings = match auto_topup {
+        Patch::Keep => return Ok(()),
+        Patch::Clear => Settings::default(),
+        Patch::Set(wish) => Settings {
+            auto_topup_threshold_micros: Some(threshold(wish.threshold)?),
+            auto_topup_amount_micros: Some(model::topup_amount("auto_topup.amount", wish.amount)?),
+        },
+    };
+    queries::save_settings(conn, agent, &settings, clock.now()).await
+}
+
+fn threshold(threshold: Micros) -> Result<Micros> {
+    if threshold < Micros::ZERO || threshold > model::TOPUP_MAX {
+        return Err(Error::invalid(
+            "auto_topup.threshold",
+            format!("`auto_topup.threshold` is {threshold}."),
+            "Send `auto_topup.threshold` as a number from 0 to 500, such as 5.",
+        ));
+    }
+    Ok(threshold)
+}

@@ -1,0 +1,126 @@
+//! HTTP of wallets: extract, call, respond.
+
+use super::model::Provider;
+use super::ops;
+use super::wire::{
+    TopupRequest, TopupResponse, TransactionResponse, TransactionType, TransactionsQuery, WalletPatch,
+    WalletResponse,
+};
+use crate::app::App;
+use crate::auth;
+use crate::error::Error;
+use crate::features::ledger::model::{Account, Side};
+use crate::features::ledger::ops as ledger;
+use crate::page::Paged;
+use crate::web::extract::{Path, Payload, Query};
+use crate::web::respond::{self, ErrorBody, Reply};
+use axum::extract::State;
+use shared::id::TopupId;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+/// The routes of wallets.
+pub fn router() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(get_wallet, change_wallet))
+        .routes(routes!(topup_wallet))
+        .routes(routes!(get_topup))
+        .routes(routes!(list_wallet_transactions))
+}
+
+/// What can I spend?
+#[utoipa::path(
+    get, path = "/api/wallet", tag = "wallet", operation_id = "get_wallet",
+    responses(
+        (status = 200, description = "The calling agent's wallet", body = WalletResponse),
+        (status = 401, description = "api_key_missing, api_key_invalid", body = ErrorBody),
+    ),
+)]
+async fn get_wallet(State(app): State<App>, caller: auth::Agent) -> Reply {
+    let mut conn = app.db_read().acquire().await.map_err(Error::from)?;
+    Ok(respond::ok(&ops::wallet(&mut conn, caller.id, Provider::Sandbox).await?))
+}
+
+/// Change the wallet's settings
+#[utoipa::path(
+    patch, path = "/api/wallet", tag = "wallet", operation_id = "change_wallet",
+    request_body = WalletPatch,
+    responses(
+        (status = 200, description = "The wallet as it is now", body = WalletResponse),
+        (status = 400, description = "missing_field, invalid_value", body = ErrorBody),
+        (status = 401, description = "api_key_missing, api_key_invalid", body = ErrorBody),
+    ),
+)]
+async fn change_wallet(State(app): State<App>, caller: auth::Agent, mut payload: Payload) -> Reply {
+    let patch: WalletPatch = payload.json()?;
+    let mut unit = payload.unit(&app, &caller.id.to_string()).await?;
+    ops::change_settings(&mut unit, app.clock(), caller.id, patch.auto_topup).await?;
+    let wallet = ops::wallet(&mut unit, caller.id, Provider::Sandbox).await?;
+    unit.ok(&wallet).await
+}
+
+/// Put money in
+///
+/// $5 to $500 in steps of $5. The sandbox credits at once and says `"sandbox": true`.
+#[utoipa::path(
+    post, path = "/api/wallet/topup", tag = "wallet", operation_id = "topup_wallet",
+    request_body = TopupRequest,
+    responses(
+        (status = 201, description = "The payment: `paid` and credited, or `pending` with a `checkout_url`", body = TopupResponse),
+        (status = 400, description = "missing_field, invalid_value", body = ErrorBody),
+        (status = 401, description = "api_key_missing, api_key_invalid", body = ErrorBody),
+        (status = 409, description = "idempotency_key_reused", body = ErrorBody),
+    ),
+)]
+async fn topup_wallet(State(app): State<App>, caller: auth::Agent, mut payload: Payload) -> Reply {
+    let request: TopupRequest = payload.json()?;
+    let mut unit = payload.unit(&app, &caller.id.to_string()).await?;
+    let topup = ops::topup_sandbox(&mut unit, app.clock(), caller.id, request.amount).await?;
+    let balance = ops::balance(&mut unit, caller.id).await?;
+    unit.created(&TopupResponse::of(topup, balance)).await
+}
+
+/// How does a top-up stand?
+#[utoipa::path(
+    get, path = "/api/wallet/topups/{id}", tag = "wallet", operation_id = "get_topup",
+    params(("id" = uuid::Uuid, Path, description = "The top-up's id")),
+    responses(
+        (status = 200, description = "The payment", body = TopupResponse),
+        (status = 400, description = "invalid_id", body = ErrorBody),
+        (status = 401, description = "api_key_missing, api_key_invalid", body = ErrorBody),
+        (status = 404, description = "not_found", body = ErrorBody),
+    ),
+)]
+async fn get_topup(State(app): State<App>, caller: auth::Agent, Path(id): Path<TopupId>) -> Reply {
+    let mut conn = app.db_read().acquire().await.map_err(Error::from)?;
+    let topup = ops::load_topup(&mut conn, caller.id, id).await?;
+    let balance = ops::balance(&mut conn, caller.id).await?;
+    Ok(respond::ok(&TopupResponse::of(topup, balance)))
+}
+
+/// What moved in and out of the wallet, newest first
+#[utoipa::path(
+    get, path = "/api/wallet/transactions", tag = "wallet", operation_id = "list_wallet_transactions",
+    params(TransactionsQuery),
+    responses(
+        (status = 200, description = "A page of transactions", body = Paged<TransactionResponse>),
+        (status = 400, description = "invalid_value", body = ErrorBody),
+        (status = 401, description = "api_key_missing, api_key_invalid", body = ErrorBody),
+    ),
+)]
+async fn list_wallet_transactions(
+    State(app): State<App>,
+    caller: auth::Agent,
+    Query(query): Query<TransactionsQuery>,
+) -> Reply {
+    let page = query.page().checked()?;
+    let side = match query.r#type {
+        None => Side::Any,
+        Some(TransactionType::Debit) => Side::Debit,
+        Some(TransactionType::Credit) => Side::Credit,
+    };
+    let mut conn = app.db_read().acquire().await.map_err(Error::from)?;
+    let (entries, total) = ledger::list_entries(&mut conn, Account::wallet(caller.id), side, page).await?;
+    let entries: Vec<TransactionResponse> = entries.into_iter().map(Into::into).collect();
+    Ok(respond::ok(&page.of(entries, total)))
+}

@@ -1,0 +1,5 @@
+//! Wallets.
+
+mod settings;
+mod topup;
+mod transactions;

@@ -1,0 +1,36 @@
+//! `PATCH /api/wallet`.
+
+use crate::harness::TestApp;
+use serde_json::json;
+
+#[tokio::test]
+async fn topping_up_by_itself_is_set_kept_and_turned_off() {
+    let app = TestApp::start().await;
+    let agent = app.agent("Payer").await;
+    let wish = json!({"auto_topup": {"threshold": 2.5, "amount": 20}});
+    let set = agent.patch("/api/wallet", wish).await;
+    let on = json!({"enabled": true, "threshold": 2.5, "amount": 20});
+    assert_eq!(set.expect(200)["auto_topup"], on);
+    assert_eq!(agent.patch("/api/wallet", json!({})).await.expect(200)["auto_topup"], on);
+    let off = agent.patch("/api/wallet", json!({"auto_topup": null})).await;
+    assert_eq!(off.expect(200)["auto_topup"]["enabled"], false);
+}
+
+#[tokio::test]
+async fn wrong_settings_change_nothing() {
+    let app = TestApp::start().await;
+    let agent = app.agent("Payer").await;
+    for bad in [
+        json!({"auto_topup": {"threshold": 5, "amount": 7}}),
+        json!({"auto_topup": {"threshold": -1, "amount": 20}}),
+        json!({"auto_topup": {"threshold": 501, "amount": 20}}),
+        json!({"auto_topup": true}),
+        json!({"balance": 1000}),
+        json!({"currency": "eur"}),
+    ] {
+        agent.patch("/api/wallet", bad).await.is_error(400, "invalid_value");
+    }
+    agent.patch("/api/wallet", json!({"auto_topup": {"threshold": 5}})).await.is_error(400, "missing_field");
+    let wallet = agent.get("/api/wallet").await;
+    assert_eq!((&wallet.body["balance"], &wallet.body["auto_topup"]["enabled"]), (&json!(0), &json!(false)));
+}
