@@ -2,4 +2,5 @@
 //!
 //! A click is in the spool before its redirect is written; shipping takes it from there.
 
+pub mod ship;
 pub mod spool;

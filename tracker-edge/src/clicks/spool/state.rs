@@ -5,6 +5,7 @@ use shared::keys::Watermark;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 use tokio::sync::watch;
 use uuid::Uuid;
 
@@ -35,11 +36,11 @@ pub(super) struct Settled {
 
 /// One spool of this folder.
 #[derive(Debug)]
-pub(super) struct Spool {
-    pub(super) id: Uuid,
+pub(crate) struct Spool {
+    pub(crate) id: Uuid,
     pub(super) edge: u64,
     /// Whether this process writes it; recovered ones are only shipped.
-    pub(super) live: bool,
+    pub(crate) live: bool,
     pub(super) hot: Hot,
     /// Sequences lost before there was any segment.
     pub(super) lost_early: AtomicU64,
@@ -55,15 +56,23 @@ pub(super) struct Spool {
 
 /// What shipping knows about a spool.
 #[derive(Clone, Copy, Default, Debug)]
-pub(super) struct Progress {
-    /// What Postgres has, as last believed.
-    pub(super) watermark: Option<Watermark>,
+pub(crate) struct Progress {
+    /// Redis has been asked for the watermark.
+    pub(crate) polled: bool,
+    /// The watermark last read.
+    pub(crate) heard: Option<Watermark>,
+    /// What Postgres has, as believed: segments below are freed.
+    pub(crate) watermark: Option<Watermark>,
     /// Everything below was sent to Redis and acknowledged by it.
-    pub(super) shipped_seq: u64,
+    pub(crate) shipped_seq: u64,
+    /// What is sent next; goes back.
+    pub(crate) next_to_ship: u64,
+    /// Since when there has always been something to send.
+    pub(crate) behind_since: Option<Instant>,
     /// Lost sequences found while reading: damaged records and missing files.
-    pub(super) damaged: u64,
-    /// The last frame has been sent.
-    pub(super) ended: bool,
+    pub(crate) damaged: u64,
+    /// All is committed, and the drainer has been told that nothing follows.
+    pub(crate) ended: bool,
 }
 
 impl Spool {
@@ -83,13 +92,29 @@ impl Spool {
     }
 
     /// Sequences taken so far.
-    pub(super) fn accepted(&self) -> u64 {
+    pub(crate) fn accepted(&self) -> u64 {
         self.hot.accepted.load(Ordering::Acquire)
     }
 
     /// Whether nothing will be added.
-    pub(super) fn is_closed(&self) -> bool {
+    pub(crate) fn is_closed(&self) -> bool {
         self.closed.load(Ordering::Acquire)
+    }
+
+    /// What shipping knows.
+    pub(crate) fn progress(&self) -> Progress {
+        *lock(&self.progress)
+    }
+
+    /// Notes what shipping found out.
+    pub(crate) fn update(&self, change: impl FnOnce(&mut Progress)) {
+        change(&mut lock(&self.progress));
+    }
+
+    /// Whether nothing of it is left, on disk or to tell.
+    pub(crate) fn is_gone(&self) -> bool {
+        let done = self.is_closed() && (self.progress().ended || self.accepted() == 0);
+        done && lock(&self.segments).is_empty()
     }
 
     /// The segment with this index, or the first in use after it.
@@ -112,7 +137,7 @@ impl Spool {
     }
 
     /// The lowest sequence that is still kept, and whether anything before it was ever freed.
-    pub(super) fn first_kept(&self) -> (u64, bool) {
+    pub(crate) fn first_kept(&self) -> (u64, bool) {
         match self.segment_from(0) {
             Some(segment) if segment.index == 0 => (0, false),
             Some(segment) => (segment.first_seq().unwrap_or(0), true),

@@ -290,11 +290,7 @@ impl Upkeep {
                 segments.pop_front();
             }
         }
-        lock(&self.spools).retain(|spool| {
-            !spool.is_closed()
-                || !lock(&spool.segments).is_empty()
-                || !(lock(&spool.progress).ended || spool.accepted() == 0)
-        });
+        lock(&self.spools).retain(|spool| !spool.is_gone());
     }
 
     /// Frees one committed segment before its time, the one committed longest; `false` when there is none.

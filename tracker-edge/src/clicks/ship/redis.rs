@@ -1,0 +1,279 @@
+//! A Redis that may be away: one shared connection, opened when needed and again when it broke.
+//!
+//! `redis://` and `rediss://` (TLS) name one server; `redis-cluster://a:1,b:2` and `rediss-cluster://…` a
+//! cluster by some of its nodes. Opening never connects, so that an edge starts without Redis.
+//!
+//! Limits: a connection attempt and every command end within a second; while Redis is away, one attempt
+//! is made at a time, with a growing and scattered pause between two, and everybody else is told so at
+//! once. A timed-out connection is given up, because what it still carries would arrive late.
+
+use redis::aio::{ConnectionLike, MultiplexedConnection};
+use redis::cluster::{ClusterClient, ClusterClientBuilder};
+use redis::cluster_async::ClusterConnection;
+use redis::io::tcp::TcpSettings;
+use redis::{
+    AsyncConnectionConfig, Cmd, ConnectionInfo, ErrorKind, IntoConnectionInfo, Pipeline, RedisError,
+    RedisFuture, RedisResult, ServerErrorKind, Value,
+};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+
+/// A connection attempt takes no longer.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+/// A command takes no longer. A stopped Redis still accepts connections, so only this notices it.
+pub const RESPONSE_TIMEOUT: Duration = Duration::from_secs(1);
+/// Pause after the first failed attempt: at most two attempts a second.
+const PAUSE_MIN: Duration = Duration::from_millis(500);
+/// And after many: a Redis that is back is noticed this late at worst.
+const PAUSE_MAX: Duration = Duration::from_secs(4);
+
+/// The Redis of a deployment.
+#[derive(Clone)]
+pub struct Redis(Arc<Inner>);
+
+struct Inner {
+    client: Client,
+    state: Mutex<State>,
+}
+
+enum Client {
+    Single(redis::Client),
+    Cluster(ClusterClient),
+}
+
+#[derive(Default)]
+struct State {
+    open: Option<Line>,
+    /// Distinguishes a connection from the one before it.
+    generation: u64,
+    failures: u32,
+    retry_at: Option<Instant>,
+}
+
+/// An open connection, cheap to clone; its clones share it.
+#[derive(Clone)]
+pub struct Conn {
+    line: Line,
+    generation: u64,
+}
+
+#[derive(Clone)]
+enum Line {
+    Single(MultiplexedConnection),
+    Cluster(ClusterConnection),
+}
+
+/// What an error asks for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Remedy {
+    /// Another connection: this one is broken, or leads to a server that does not take writes.
+    Reconnect,
+    /// Patience: the server answers, and refuses.
+    Wait,
+}
+
+/// What an error asks for.
+pub fn remedy(error: &RedisError) -> Remedy {
+    match error.kind() {
+        ErrorKind::Server(
+            ServerErrorKind::ReadOnly
+            | ServerErrorKind::Moved
+            | ServerErrorKind::Ask
+            | ServerErrorKind::MasterDown,
+        ) => Remedy::Reconnect,
+        // OOM, MISCONF, LOADING, NOSCRIPT, NOPERM, CLUSTERDOWN: asking elsewhere changes nothing.
+        ErrorKind::Server(_) | ErrorKind::Extension => Remedy::Wait,
+        _ => Remedy::Reconnect,
+    }
+}
+
+/// A pause for the n-th failure in a row, scattered so that edges do not come back all at once.
+pub(super) fn pause(failures: u32, min: Duration, max: Duration) -> Duration {
+    let full = min.saturating_mul(1 << failures.min(16)).min(max);
+    // Without randomness the edges only come back together.
+    let scatter = getrandom::u32().unwrap_or(0);
+    full / 2 + full.mul_f64(f64::from(scatter) / f64::from(u32::MAX)) / 2
+}
+
+impl std::fmt::Debug for Redis {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // The URL may hold a password.
+        f.write_str("Redis(…)")
+    }
+}
+
+impl Redis {
+    /// The Redis at this address. Nothing is connected yet.
+    pub fn open(url: &str) -> RedisResult<Self> {
+        let client = match cluster_nodes(url) {
+            None => Client::Single(redis::Client::open(with_tcp(url.into_connection_info()?))?),
+            Some(nodes) => {
+                let nodes = nodes.into_iter().map(|node| node.into_connection_info().map(with_tcp));
+                let nodes = nodes.collect::<RedisResult<Vec<_>>>()?;
+                Client::Cluster(
+                    ClusterClientBuilder::new(nodes)
+                        .connection_timeout(CONNECT_TIMEOUT)
+                        .response_timeout(RESPONSE_TIMEOUT)
+                        .tcp_settings(tcp_settings())
+                        .retries(2)
+                        .build()?,
+                )
+            }
+        };
+        Ok(Self(Arc::new(Inner { client, state: Mutex::default() })))
+    }
+
+    /// The open connection, or a new one. Takes at most [`CONNECT_TIMEOUT`]; while it is too early for
+    /// another attempt it fails at once.
+    pub async fn conn(&self) -> RedisResult<Conn> {
+        let mut state = self.0.state.lock().await;
+        if let Some(line) = &state.open {
+            return Ok(Conn { line: line.clone(), generation: state.generation });
+        }
+        if state.retry_at.is_some_and(|at| Instant::now() < at) {
+            return Err(away());
+        }
+        match tokio::time::timeout(CONNECT_TIMEOUT, self.0.client.connect())
+            .await
+            .unwrap_or_else(|_| Err(away()))
+        {
+            Ok(line) => {
+                state.open = Some(line.clone());
+                state.generation += 1;
+                state.failures = 0;
+                Ok(Conn { line, generation: state.generation })
+            }
+            Err(error) => {
+                state.retry_at = Some(Instant::now() + pause(state.failures, PAUSE_MIN, PAUSE_MAX));
+                state.failures = state.failures.saturating_add(1);
+                Err(error)
+            }
+        }
+    }
+
+    /// Tells that a command on this connection failed, so that a broken one is not handed out again.
+    pub async fn failed(&self, conn: &Conn, error: &RedisError) {
+        if remedy(error) == Remedy::Wait {
+            return;
+        }
+        let mut state = self.0.state.lock().await;
+        if state.generation == conn.generation && state.open.take().is_some() {
+            // A server that accepts and then fails must not be asked in a tight loop.
+            state.retry_at = Some(Instant::now() + pause(0, PAUSE_MIN, PAUSE_MAX));
+        }
+    }
+}
+
+impl Client {
+    async fn connect(&self) -> RedisResult<Line> {
+        match self {
+            Self::Single(client) => {
+                let config = AsyncConnectionConfig::new()
+                    .set_connection_timeout(Some(CONNECT_TIMEOUT))
+                    .set_response_timeout(Some(RESPONSE_TIMEOUT));
+                client.get_multiplexed_async_connection_with_config(&config).await.map(Line::Single)
+            }
+            Self::Cluster(client) => client.get_async_connection().await.map(Line::Cluster),
+        }
+    }
+}
+
+impl ConnectionLike for Conn {
+    fn req_packed_command<'a>(&'a mut self, cmd: &'a Cmd) -> RedisFuture<'a, Value> {
+        match &mut self.line {
+            Line::Single(line) => line.req_packed_command(cmd),
+            Line::Cluster(line) => line.req_packed_command(cmd),
+        }
+    }
+
+    fn req_packed_commands<'a>(
+        &'a mut self,
+        pipeline: &'a Pipeline,
+        offset: usize,
+        count: usize,
+    ) -> RedisFuture<'a, Vec<Value>> {
+        match &mut self.line {
+            Line::Single(line) => line.req_packed_commands(pipeline, offset, count),
+            Line::Cluster(line) => line.req_packed_commands(pipeline, offset, count),
+        }
+    }
+
+    fn get_db(&self) -> i64 {
+        match &self.line {
+            Line::Single(line) => line.get_db(),
+            Line::Cluster(line) => line.get_db(),
+        }
+    }
+}
+
+fn away() -> RedisError {
+    RedisError::from((ErrorKind::Io, "Redis is away"))
+}
+
+/// Small frames must not wait for each other's acknowledgements; a peer that vanished is noticed.
+fn tcp_settings() -> TcpSettings {
+    TcpSettings::default().set_nodelay(true).set_user_timeout(Duration::from_secs(3))
+}
+
+fn with_tcp(info: ConnectionInfo) -> ConnectionInfo {
+    info.set_tcp_settings(tcp_settings())
+}
+
+/// The node addresses of a cluster URL; `None` for one server.
+fn cluster_nodes(url: &str) -> Option<Vec<String>> {
+    let (scheme, rest) = if let Some(rest) = url.strip_prefix("redis-cluster://") {
+        ("redis", rest)
+    } else {
+        ("rediss", url.strip_prefix("rediss-cluster://")?)
+    };
+    let (auth, rest) = rest.rsplit_once('@').map_or(("", rest), |(auth, rest)| (auth, rest));
+    let hosts = rest.split(['/', '?']).next().unwrap_or_default();
+    let at = if auth.is_empty() { "" } else { "@" };
+    Some(hosts.split(',').map(|host| format!("{scheme}://{auth}{at}{host}")).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cluster_url_names_its_nodes() {
+        assert_eq!(cluster_nodes("redis://a:1/0"), None);
+        let nodes = cluster_nodes("redis-cluster://user:p%40ss@a:1,b:2/").unwrap();
+        assert_eq!(nodes, ["redis://user:p%40ss@a:1", "redis://user:p%40ss@b:2"]);
+        assert_eq!(cluster_nodes("rediss-cluster://a").unwrap(), ["rediss://a"]);
+        assert!(Redis::open("redis-cluster://a:1,b:2").is_ok());
+        assert!(Redis::open("http://a").is_err());
+    }
+
+    #[test]
+    fn pauses_grow_to_their_limit_and_are_scattered() {
+        for failures in 0..40 {
+            let full = Duration::from_millis(500).saturating_mul(1 << failures.min(16)).min(PAUSE_MAX);
+            let taken = pause(failures, PAUSE_MIN, PAUSE_MAX);
+            assert!(taken >= full / 2 && taken <= full, "{failures}: {taken:?}");
+        }
+    }
+
+    #[test]
+    fn errors_are_answered_by_what_they_need() {
+        let cases = [
+            ("READONLY You can't write against a read only replica.", Remedy::Reconnect),
+            ("MOVED 3999 127.0.0.1:6381", Remedy::Reconnect),
+            ("OOM command not allowed when used memory > 'maxmemory'.", Remedy::Wait),
+            ("MISCONF Redis is configured to save RDB snapshots", Remedy::Wait),
+            ("LOADING Redis is loading the dataset in memory", Remedy::Wait),
+            ("NOSCRIPT No matching script.", Remedy::Wait),
+            ("NOPERM this user has no permissions", Remedy::Wait),
+        ];
+        for (line, expected) in cases {
+            let value = redis::parse_redis_value(format!("-{line}\r\n").as_bytes()).unwrap();
+            let error = redis::from_redis_value::<String>(value).unwrap_err();
+            let error = RedisError::from(error);
+            assert_eq!(remedy(&error), expected, "{line}");
+        }
+        assert_eq!(remedy(&away()), Remedy::Reconnect);
+    }
+}
