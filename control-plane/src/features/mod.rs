@@ -3,5 +3,8 @@
 
 pub mod agents;
 pub mod audit;
+pub mod commissions;
+pub mod conversions;
 pub mod ledger;
+pub mod usage;
 pub mod wallet;

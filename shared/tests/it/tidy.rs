@@ -47,7 +47,7 @@ const FEATURE_CALLS: &[(&str, &[&str])] = &[
     ("links", &["programs", "partnerships", "subscriptions", "webhooks"]),
     ("clicks", &["links", "usage"]),
     ("commissions", &["programs", "partnerships", "ledger", "webhooks"]),
-    ("conversions", &["links", "clicks", "commissions", "usage", "webhooks"]),
+    ("conversions", &["agents", "programs", "links", "clicks", "commissions", "usage", "webhooks"]),
     ("payouts", &["agents", "ledger", "webhooks"]),
     ("network", &["agents", "programs", "partnerships", "subscriptions", "webhooks"]),
     ("stats", &[]),

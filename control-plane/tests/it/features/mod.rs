@@ -1,5 +1,6 @@
 //! Endpoints by feature.
 
 mod agents;
+mod conversions;
 mod ledger;
 mod wallet;

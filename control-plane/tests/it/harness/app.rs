@@ -17,7 +17,6 @@ const START: &str = "2026-06-15T12:00:00Z";
 /// A running service, its database and its clock. Dropping it stops and removes everything.
 pub(crate) struct TestApp {
     pub(crate) app: App,
-    #[expect(dead_code, reason = "the first test that steps time comes with holds and windows")]
     pub(crate) clock: Arc<TestClock>,
     origin: String,
     http: reqwest::Client,

@@ -4,5 +4,8 @@
 mod app;
 mod client;
 mod database;
+mod factory;
 
 pub(crate) use app::TestApp;
+pub(crate) use client::{Client, Reply};
+pub(crate) use factory::Offer;

@@ -1,0 +1,63 @@
+//! Server-side clicks: those that could not go through the redirect.
+//!
+//! Stored and metered as an edge's: the row in `clicks` and its counters in `click_deltas` commit together,
+//! and the fold does the rest. They have no spool; spool tag 0 stands for all of them.
+
+use super::model::Tracked;
+use super::queries;
+use crate::error::{Code, Error, Result};
+use shared::click_id::ClickIdKey;
+use shared::id::AgentId;
+use shared::{ClickClass, ClickId, Clock, LinkKey};
+use sqlx::PgConnection;
+
+/// The spool tag that no edge has.
+pub const SPOOL_TAG: u32 = 0;
+/// The client declared itself an agent by its key.
+pub const CLASS: ClickClass = ClickClass::Agent;
+
+/// A recorded click.
+#[derive(Clone, Debug)]
+pub struct Recorded {
+    /// Its id.
+    pub click_id: String,
+    /// What it says.
+    pub click: ClickId,
+}
+
+/// The link's two sides may report clicks on it, and nobody else.
+pub fn must_be_party(tracked: &Tracked, caller: AgentId) -> Result<()> {
+    if caller == tracked.advertiser_id || caller == tracked.affiliate_id {
+        return Ok(());
+    }
+    Err(Error::new(
+        Code::NotOwner,
+        "The tracking link is neither yours nor your program's.",
+        "Use the key of the link's affiliate or of its program's advertiser.",
+    ))
+}
+
+/// Records a click on a link that counts clicks now.
+pub async fn record(
+    conn: &mut PgConnection,
+    clock: &dyn Clock,
+    ids: &ClickIdKey,
+    (key, tracked): (LinkKey, &Tracked),
+) -> Result<Recorded> {
+    tracked.must_be_creditable()?;
+    if tracked.program_status != "active" || tracked.link_deleted {
+        return Err(Error::new(
+            Code::InvalidState,
+            "The link does not count clicks: its program is paused or it was deleted.",
+            "Resume the program with POST /api/programs/:id/activate, or use another link.",
+        )
+        .with("program_status", tracked.program_status.as_str()));
+    }
+    let now = clock.now();
+    let seq = queries::next_click_seq(conn).await?;
+    let click = ClickId { at_ms: now.timestamp_millis(), spool_tag: SPOOL_TAG, seq, link: key };
+    queries::insert_click(conn, &click, tracked.advertiser_number, CLASS, now).await?;
+    let text = ids.mint(&click);
+    let click_id = std::str::from_utf8(&text).map_err(Error::bug)?.to_owned();
+    Ok(Recorded { click_id, click })
+}

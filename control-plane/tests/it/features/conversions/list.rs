@@ -1,0 +1,92 @@
+//! `GET /api/agents/:id/conversions`, `GET /api/programs/:id/conversions`.
+
+use crate::harness::{Reply, TestApp};
+use chrono::TimeDelta;
+use serde_json::{Value, json};
+
+fn names(reply: &Reply) -> Vec<&str> {
+    let rows = reply.expect(200)["data"].as_array().unwrap();
+    rows.iter().map(|row| row["external_id"].as_str().unwrap()).collect()
+}
+
+#[tokio::test]
+async fn lists_are_filtered_paged_and_newest_first() {
+    let app = TestApp::start().await;
+    let offer = app.offer().await;
+    let other = app.another_affiliate(&offer, "Second").await;
+    let report = async |token: &str, event: &str, name: &str| {
+        let mut body = json!({"tracking_token": token, "event_type": event, "external_id": name});
+        if event == "sale" {
+            body["revenue_amount"] = json!(10);
+        }
+        let reply = offer.advertiser.post("/api/conversions/track", body).await;
+        let id = reply.expect(201)["id"].as_str().unwrap().to_owned();
+        app.clock.advance(TimeDelta::days(1));
+        id
+    };
+    let a = report(&offer.token, "sale", "a").await;
+    report(&offer.token, "lead", "b").await;
+    report(&other.token, "sale", "c").await;
+    report(&offer.token, "sale", "d").await;
+    let approved =
+        offer.advertiser.patch(&format!("/api/conversions/{a}"), json!({"status": "approved"})).await;
+    approved.expect(200);
+    let program = format!("/api/programs/{}/conversions", offer.program);
+    let by_program = async |query: &str| offer.advertiser.get(&format!("{program}{query}")).await;
+    assert_eq!(names(&by_program("").await), ["d", "c", "b", "a"]);
+    assert_eq!(names(&by_program("?status=pending").await), ["d", "c", "b"]);
+    assert_eq!(names(&by_program("?event_type=lead").await), ["b"]);
+    assert_eq!(names(&by_program(&format!("?affiliate_id={}", other.affiliate.id())).await), ["c"]);
+    assert_eq!(names(&by_program("?external_id=c").await), ["c"]);
+    assert_eq!(names(&by_program("?from=2026-06-16&to=2026-06-17").await), ["c", "b"]);
+    assert_eq!(names(&by_program("?from=2026-06-17T12:00:00Z").await), ["d", "c"]);
+    let page = by_program("?per_page=3&page=2").await;
+    assert_eq!(names(&page), ["a"]);
+    assert_eq!(page.body["pagination"], json!({"page": 2, "per_page": 3, "total": 4, "total_pages": 2}));
+    let mine = format!("/api/agents/{}/conversions", offer.affiliate.id());
+    let by_agent = async |query: &str| offer.affiliate.get(&format!("{mine}{query}")).await;
+    assert_eq!(names(&by_agent("").await), ["d", "b", "a"]);
+    assert_eq!(names(&by_agent("?status=approved&event_type=sale").await), ["a"]);
+    let row = &by_agent("?status=approved").await.body["data"][0];
+    assert_eq!(row, approved.expect(200));
+    assert_eq!(
+        names(&offer.advertiser.get(&format!("/api/agents/{}/conversions", offer.advertiser.id())).await),
+        [""; 0]
+    );
+}
+
+#[tokio::test]
+async fn bad_queries_and_foreign_lists_are_refused() {
+    let app = TestApp::start().await;
+    let offer = app.offer().await;
+    let program = format!("/api/programs/{}/conversions", offer.program);
+    for (query, field) in [
+        ("?status=open", "status"),
+        ("?event_type=click", "event_type"),
+        ("?affiliate_id=7", "affiliate_id"),
+        ("?from=yesterday", "from"),
+        ("?to=2026-02-30", "to"),
+        ("?page=0", "page"),
+        ("?per_page=101", "per_page"),
+        ("?per_page=9223372036854775808", "per_page"),
+        ("?page=9223372036854775807", "page"),
+        ("?sttus=pending", "sttus"),
+        ("?status=pending&status=paid", "status"),
+    ] {
+        let reply = offer.advertiser.get(&format!("{program}{query}")).await;
+        reply.is_error(400, "invalid_value");
+        assert_eq!(reply.body["field"], field, "{query}: {reply}");
+    }
+    offer.affiliate.get(&program).await.is_error(403, "not_owner");
+    app.anyone().get(&program).await.is_error(401, "api_key_missing");
+    offer.advertiser.get("/api/programs/1/conversions").await.is_error(400, "invalid_id");
+    let unknown = shared::id::ProgramId::generate();
+    offer.advertiser.get(&format!("/api/programs/{unknown}/conversions")).await.is_error(404, "not_found");
+    let mine = format!("/api/agents/{}/conversions", offer.affiliate.id());
+    offer.advertiser.get(&mine).await.is_error(403, "not_owner");
+    let unknown = shared::id::AgentId::generate();
+    offer.advertiser.get(&format!("/api/agents/{unknown}/conversions")).await.is_error(404, "not_found");
+    let foreign = offer.affiliate.get(&format!("{mine}?affiliate_id={}", offer.advertiser.id())).await;
+    foreign.is_error(400, "invalid_value");
+    assert_eq!(foreign.body["field"], Value::from("affiliate_id"));
+}
