@@ -17,15 +17,15 @@ const CANDIDATES: [&str; 2] = ["postgres", "nobody"];
 
 /// An unprivileged account.
 #[derive(Clone, Debug)]
-pub(crate) struct Account {
-    pub(crate) name: String,
-    pub(crate) uid: u32,
-    pub(crate) gid: u32,
+pub struct Account {
+    pub name: String,
+    pub uid: u32,
+    pub gid: u32,
 }
 
 impl Account {
     /// The account to step down to: none unless this program runs as root.
-    pub(crate) fn for_servers() -> Result<Option<Self>> {
+    pub fn for_servers() -> Result<Option<Self>> {
         if !nix::unistd::geteuid().is_root() {
             return Ok(None);
         }
@@ -39,7 +39,7 @@ impl Account {
 
     /// Whether this account can enter a directory, asked of the kernel rather than worked out from
     /// mode bits, so that access lists and mount options count too.
-    pub(crate) fn can_enter(&self, directory: &Path) -> Result<bool> {
+    pub fn can_enter(&self, directory: &Path) -> Result<bool> {
         // std drops the groups and changes the account before it changes the directory.
         let probe = Command::new("/bin/true")
             .uid(self.uid)
@@ -58,14 +58,14 @@ impl Account {
 }
 
 /// Makes `command` run under the account, if there is one to step down to.
-pub(crate) fn run_as(command: &mut Command, account: Option<&Account>) {
+pub fn run_as(command: &mut Command, account: Option<&Account>) {
     if let Some(account) = account {
         command.uid(account.uid).gid(account.gid);
     }
 }
 
 /// Hands a file or directory to the account, if there is one to step down to.
-pub(crate) fn give(path: &Path, account: Option<&Account>) -> Result<()> {
+pub fn give(path: &Path, account: Option<&Account>) -> Result<()> {
     let Some(account) = account else { return Ok(()) };
     std::os::unix::fs::chown(path, Some(account.uid), Some(account.gid))
         .with_context(|| format!("cannot give {} to `{}`", path.display(), account.name))

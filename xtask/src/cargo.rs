@@ -40,14 +40,14 @@ const OUTER: [&str; 19] = [
 
 /// The cargo that runs us.
 #[derive(Clone, Debug, clap::Args)]
-pub(crate) struct Cargo {
+pub struct Cargo {
     #[arg(long = "cargo", env = "CARGO", hide = true, global = true, default_value = "cargo")]
     program: OsString,
 }
 
 impl Cargo {
     /// A cargo command in the workspace.
-    pub(crate) fn command(&self, root: &Path) -> Command {
+    pub fn command(&self, root: &Path) -> Command {
         let mut command = Command::new(&self.program);
         for name in OUTER {
             command.env_remove(name);
@@ -58,19 +58,17 @@ impl Cargo {
         command
     }
 
-    /// Builds the packages' programs and says where they are.
-    pub(crate) fn build(
+    /// Builds the programs of one package and says where they are. One package at a time: built
+    /// together they would share features, and the edge would get what only the control plane asks for.
+    pub fn build(
         &self,
         root: &Path,
-        packages: &[&str],
+        package: &str,
         release: bool,
         interrupt: &Interrupt,
     ) -> Result<BTreeMap<String, PathBuf>> {
         let mut command = self.command(root);
-        command.args(["build", "--message-format", "json-render-diagnostics"]);
-        for package in packages {
-            command.args(["--package", package]);
-        }
+        command.args(["build", "--package", package, "--message-format", "json-render-diagnostics"]);
         if release {
             command.arg("--release");
         }

@@ -21,7 +21,7 @@ const NOWHERE: [&str; 6] =
 const NOT_IN_EDGE: [&str; 7] = ["sqlx", "sqlx-core", "axum", "axum-core", "reqwest", "openssl", "native-tls"];
 
 /// Runs all checks; fails if one did.
-pub(crate) fn check(cargo: &Cargo, interrupt: &Interrupt) -> Result<()> {
+pub fn check(cargo: &Cargo, interrupt: &Interrupt) -> Result<()> {
     let checks: [(&str, Check); 6] = [
         ("Format (cargo fmt --check)", format),
         ("Lints (cargo clippy, warnings denied)", lints),

@@ -16,14 +16,14 @@ use crate::stack::{self, Ports};
 
 /// Words passed on to a client program.
 #[derive(Debug, clap::Args)]
-pub(crate) struct ClientArgs {
+pub struct ClientArgs {
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     args: Vec<String>,
 }
 
 /// Settings of `logs`.
 #[derive(Debug, clap::Args)]
-pub(crate) struct LogsArgs {
+pub struct LogsArgs {
     /// Whose log: postgres, redis, control-plane or tracker-edge. All without a name.
     name: Option<String>,
     /// Go on showing what is added, until Ctrl-C.
@@ -35,7 +35,7 @@ pub(crate) struct LogsArgs {
 }
 
 /// Becomes `psql`, connected to the private Postgres.
-pub(crate) fn psql(
+pub fn psql(
     args: &ClientArgs,
     servers: &servers::Args,
     layout: &Layout,
@@ -47,7 +47,7 @@ pub(crate) fn psql(
 }
 
 /// Becomes `redis-cli`, connected to the private Redis.
-pub(crate) fn redis(
+pub fn redis(
     args: &ClientArgs,
     servers: &servers::Args,
     layout: &Layout,
@@ -87,7 +87,7 @@ fn become_client(command: &mut Command) -> Result<()> {
 }
 
 /// Shows the ends of logs, and what is added to them.
-pub(crate) fn logs(args: &LogsArgs, layout: &Layout, interrupt: &Interrupt) -> Result<()> {
+pub fn logs(args: &LogsArgs, layout: &Layout, interrupt: &Interrupt) -> Result<()> {
     let names: Vec<&str> = match &args.name {
         Some(name) => match stack::NAMES.iter().find(|known| *known == name) {
             Some(known) => vec![known],

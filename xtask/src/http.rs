@@ -13,13 +13,13 @@ const REPLY_BYTES_MAX: u64 = 8 << 20;
 
 /// A reply.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Reply {
-    pub(crate) status: u16,
-    pub(crate) body: String,
+pub struct Reply {
+    pub status: u16,
+    pub body: String,
 }
 
 /// Sends a request to a port of loopback.
-pub(crate) fn send(
+pub fn send(
     port: u16,
     method: &str,
     path: &str,

@@ -13,7 +13,7 @@ use signal_hook::iterator::Signals;
 
 /// Returned by everything that stopped waiting because a signal came.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Interrupted;
+pub struct Interrupted;
 
 impl std::fmt::Display for Interrupted {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -24,15 +24,15 @@ impl std::fmt::Display for Interrupted {
 impl std::error::Error for Interrupted {}
 
 /// How often waiting loops look at the counter and at what they wait for.
-pub(crate) const TICK: Duration = Duration::from_millis(25);
+pub const TICK: Duration = Duration::from_millis(25);
 
 /// The number of signals received so far.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Interrupt(Arc<AtomicUsize>);
+pub struct Interrupt(Arc<AtomicUsize>);
 
 impl Interrupt {
     /// Takes over SIGINT, SIGTERM and SIGHUP for the rest of the process.
-    pub(crate) fn install() -> Result<Self> {
+    pub fn install() -> Result<Self> {
         let this = Self::default();
         let counter = Arc::clone(&this.0);
         let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).context("cannot listen for signals")?;
@@ -45,22 +45,22 @@ impl Interrupt {
     }
 
     /// How many signals came; two or more ask for haste.
-    pub(crate) fn count(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.0.load(Ordering::SeqCst)
     }
 
     /// Whether anyone asked to stop.
-    pub(crate) fn requested(&self) -> bool {
+    pub fn requested(&self) -> bool {
         self.count() > 0
     }
 
     /// Fails with [`Interrupted`] once a signal came.
-    pub(crate) fn check(&self) -> Result<()> {
+    pub fn check(&self) -> Result<()> {
         if self.requested() { Err(Interrupted.into()) } else { Ok(()) }
     }
 
     /// Sleeps one tick, or fails if a signal came.
-    pub(crate) fn tick(&self) -> Result<()> {
+    pub fn tick(&self) -> Result<()> {
         self.check()?;
         std::thread::sleep(TICK);
         self.check()

@@ -10,7 +10,7 @@ use crate::progress::say;
 use crate::servers::{self, Programs};
 
 /// Prints where the servers' programs are, where their data may go and which account runs them.
-pub(crate) fn print(servers: &servers::Args, layout: &Layout, interrupt: &Interrupt) -> Result<()> {
+pub fn print(servers: &servers::Args, layout: &Layout, interrupt: &Interrupt) -> Result<()> {
     let programs = Programs::ready(servers, layout, interrupt)?;
     let account = layout.account.as_ref();
     let lab = json!({

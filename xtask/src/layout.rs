@@ -31,20 +31,20 @@ const SYSTEM_HOME: &str = "/var/lib/affiliateos";
 
 /// The directories of this clone.
 #[derive(Clone, Debug)]
-pub(crate) struct Layout {
+pub struct Layout {
     /// The workspace.
-    pub(crate) root: PathBuf,
+    pub root: PathBuf,
     /// `.affiliateos`.
-    pub(crate) state: PathBuf,
+    pub state: PathBuf,
     /// Parent of the servers' data.
-    pub(crate) home: PathBuf,
+    pub home: PathBuf,
     /// The account the servers run under, when it is not the caller's.
-    pub(crate) account: Option<Account>,
+    pub account: Option<Account>,
 }
 
 impl Layout {
     /// Finds the clone this program was built from, and creates its state directory.
-    pub(crate) fn open() -> Result<Self> {
+    pub fn open() -> Result<Self> {
         let root = workspace();
         let account = Account::for_servers()?;
         let state = root.join(".affiliateos");
@@ -57,22 +57,22 @@ impl Layout {
     }
 
     /// Pid files of what `up` started.
-    pub(crate) fn run_dir(&self) -> PathBuf {
+    pub fn run_dir(&self) -> PathBuf {
         self.state.join("run")
     }
 
     /// Logs of what `up` started.
-    pub(crate) fn log_dir(&self) -> PathBuf {
+    pub fn log_dir(&self) -> PathBuf {
         self.state.join("log")
     }
 
     /// Servers installed privately.
-    pub(crate) fn packages(&self) -> PathBuf {
+    pub fn packages(&self) -> PathBuf {
         self.home.join("packages")
     }
 
     /// A file of 64 random hex digits, made on first use and kept.
-    pub(crate) fn secret_file(&self, name: &str) -> Result<String> {
+    pub fn secret_file(&self, name: &str) -> Result<String> {
         let path = self.state.join(name);
         match fs::read_to_string(&path) {
             Ok(text) if text.trim().len() == 64 => return Ok(text.trim().to_owned()),
@@ -87,7 +87,7 @@ impl Layout {
 }
 
 /// The workspace's root.
-pub(crate) fn workspace() -> PathBuf {
+pub fn workspace() -> PathBuf {
     let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
     manifest.parent().unwrap_or(manifest).to_owned()
 }
@@ -134,14 +134,14 @@ fn system_home(root: &Path, state: &Path, account: &Account) -> Result<PathBuf> 
 }
 
 /// Creates a directory that others may enter; what is secret in it has its own mode.
-pub(crate) fn create_dir(path: &Path) -> Result<()> {
+pub fn create_dir(path: &Path) -> Result<()> {
     fs::create_dir_all(path).with_context(|| format!("cannot create {}", path.display()))?;
     fs::set_permissions(path, fs::Permissions::from_mode(0o755))
         .with_context(|| format!("cannot set the mode of {}", path.display()))
 }
 
 /// Creates a directory only the servers' account can read.
-pub(crate) fn create_private_dir(path: &Path, account: Option<&Account>) -> Result<()> {
+pub fn create_private_dir(path: &Path, account: Option<&Account>) -> Result<()> {
     create_dir(path)?;
     fs::set_permissions(path, fs::Permissions::from_mode(0o700))
         .with_context(|| format!("cannot set the mode of {}", path.display()))?;
@@ -149,7 +149,7 @@ pub(crate) fn create_private_dir(path: &Path, account: Option<&Account>) -> Resu
 }
 
 /// Writes a file only its owner can read, whole or not at all.
-pub(crate) fn write_private(path: &Path, text: &str) -> Result<()> {
+pub fn write_private(path: &Path, text: &str) -> Result<()> {
     let mut draft = path.as_os_str().to_owned();
     draft.push(".draft");
     let draft = PathBuf::from(draft);
@@ -164,7 +164,7 @@ pub(crate) fn write_private(path: &Path, text: &str) -> Result<()> {
 }
 
 /// Random bytes as hex digits.
-pub(crate) fn random_hex<const N: usize>() -> Result<String> {
+pub fn random_hex<const N: usize>() -> Result<String> {
     let mut bytes = [0_u8; N];
     fs::File::open("/dev/urandom")
         .and_then(|mut source| source.read_exact(&mut bytes))

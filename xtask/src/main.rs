@@ -1,35 +1,14 @@
-//! The developer's commands, `cargo xtask COMMAND`: everything a person needs to run, test and check
-//! this repository, with nothing installed but the Rust toolchain.
-//!
-//! Map: `up` (and `down`, `status`) runs the `stack` and `seed`s it; `test` and `check` are what CI
-//! calls; `clients` look into what runs. Below them: `servers` (the private Postgres and Redis),
-//! `process` (pid files, stopping), `layout` (where things are), `cargo`, `http`, `progress`,
-//! `interrupt`, `account`.
-
-mod account;
-mod cargo;
-mod check;
-mod clients;
-mod http;
-mod interrupt;
-mod lab;
-mod layout;
-mod process;
-mod progress;
-mod seed;
-mod servers;
-mod stack;
-mod test;
-mod up;
+//! Parses `cargo xtask COMMAND` and runs it; what the commands do is in the library.
 
 use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
-use crate::interrupt::{Interrupt, Interrupted};
-use crate::layout::Layout;
-use crate::progress::note;
+use xtask::interrupt::{Interrupt, Interrupted};
+use xtask::layout::Layout;
+use xtask::progress::note;
+use xtask::{cargo, check, clients, lab, process, servers, test, up};
 
 /// What a shell expects of a program that SIGINT ended.
 const EXIT_INTERRUPTED: u8 = 130;

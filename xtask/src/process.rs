@@ -31,29 +31,29 @@ const GROUP_GRACE: Duration = Duration::from_secs(5);
 
 /// A program to start.
 #[derive(Debug)]
-pub(crate) struct Spec<'a> {
-    pub(crate) name: &'a str,
-    pub(crate) program: &'a Path,
-    pub(crate) args: Vec<String>,
-    pub(crate) env: Vec<(&'static str, String)>,
-    pub(crate) log_dir: &'a Path,
-    pub(crate) account: Option<&'a Account>,
+pub struct Spec<'a> {
+    pub name: &'a str,
+    pub program: &'a Path,
+    pub args: Vec<String>,
+    pub env: Vec<(&'static str, String)>,
+    pub log_dir: &'a Path,
+    pub account: Option<&'a Account>,
 }
 
 /// A running program of ours.
 #[derive(Debug)]
-pub(crate) struct Process {
-    pub(crate) name: String,
-    pub(crate) pid: u32,
+pub struct Process {
+    pub name: String,
+    pub pid: u32,
     birth: String,
-    run_dir: PathBuf,
+    run: RunDir,
     /// Present when this very program started it, and has to reap it.
     child: Option<Child>,
 }
 
 /// What a pid file turned out to mean.
 #[derive(Debug)]
-pub(crate) enum Found {
+pub enum Found {
     /// No pid file.
     Nothing,
     /// A pid file whose program is gone; the text says what has the pid now, if anything.
@@ -64,26 +64,38 @@ pub(crate) enum Found {
 
 /// A directory of pid files.
 #[derive(Clone, Debug)]
-pub(crate) struct RunDir(PathBuf);
+pub struct RunDir {
+    path: PathBuf,
+    /// The program whose `exec` command starts children.
+    launcher: PathBuf,
+}
 
 impl RunDir {
-    pub(crate) fn new(path: PathBuf) -> Self {
-        Self(path)
+    /// Children are started through this very program, even if a rebuild has replaced its file.
+    pub fn new(path: PathBuf) -> Self {
+        Self::with_launcher(path, PathBuf::from("/proc/self/exe"))
+    }
+
+    /// Children are started through another program that has our `exec` command.
+    pub fn with_launcher(path: PathBuf, launcher: PathBuf) -> Self {
+        Self { path, launcher }
     }
 
     /// Looks up a program by its pid file.
-    pub(crate) fn find(&self, name: &str) -> Found {
-        let Ok(text) = fs::read_to_string(self.0.join(format!("{name}.pid"))) else { return Found::Nothing };
+    pub fn find(&self, name: &str) -> Found {
+        let Ok(text) = fs::read_to_string(self.path.join(format!("{name}.pid"))) else {
+            return Found::Nothing;
+        };
         let Ok(pid) = text.trim().parse::<u32>() else {
             return Found::Stale(format!("{name}.pid holds no process id"));
         };
-        let written = fs::read_to_string(self.0.join(format!("{name}.birth"))).unwrap_or_default();
+        let written = fs::read_to_string(self.path.join(format!("{name}.birth"))).unwrap_or_default();
         match birth(pid) {
             Some(actual) if actual == written => Found::Running(Process {
                 name: name.to_owned(),
                 pid,
                 birth: written,
-                run_dir: self.0.clone(),
+                run: self.clone(),
                 child: None,
             }),
             Some(_) => Found::Stale(format!("process {pid} is now {}", describe(pid))),
@@ -92,21 +104,21 @@ impl RunDir {
     }
 
     /// Forgets a program.
-    pub(crate) fn forget(&self, name: &str) {
+    pub fn forget(&self, name: &str) {
         for ending in ["pid", "birth"] {
             // Absent is as good as removed; anything else shows up as a stale file next time.
-            drop(fs::remove_file(self.0.join(format!("{name}.{ending}"))));
+            drop(fs::remove_file(self.path.join(format!("{name}.{ending}"))));
         }
     }
 
     /// Writes a pid file.
-    pub(crate) fn record(&self, name: &str, pid: u32) -> Result<()> {
-        layout::create_dir(&self.0)?;
+    pub fn record(&self, name: &str, pid: u32) -> Result<()> {
+        layout::create_dir(&self.path)?;
         let born = birth(pid).with_context(|| format!("process {pid} has ended"))?;
         // The pid last: whoever sees it can judge it.
         for (ending, text) in [("birth", born), ("pid", pid.to_string())] {
-            let draft = self.0.join(format!("{name}.{ending}.{pid}"));
-            let path = self.0.join(format!("{name}.{ending}"));
+            let draft = self.path.join(format!("{name}.{ending}.{pid}"));
+            let path = self.path.join(format!("{name}.{ending}"));
             fs::write(&draft, text)
                 .and_then(|()| fs::rename(&draft, &path))
                 .with_context(|| format!("cannot write {}", path.display()))?;
@@ -115,8 +127,8 @@ impl RunDir {
     }
 
     /// Everything in the directory that still runs.
-    pub(crate) fn running(&self) -> Vec<Process> {
-        let Ok(entries) = fs::read_dir(&self.0) else { return Vec::new() };
+    pub fn running(&self) -> Vec<Process> {
+        let Ok(entries) = fs::read_dir(&self.path) else { return Vec::new() };
         let mut names: Vec<String> = entries
             .flatten()
             .filter_map(|entry| entry.file_name().to_str()?.strip_suffix(".pid").map(str::to_owned))
@@ -132,13 +144,12 @@ impl RunDir {
     }
 
     /// Starts a program in a process group of its own, its output going to `LOG_DIR/NAME.log`.
-    pub(crate) fn start(&self, spec: Spec<'_>) -> Result<Process> {
-        layout::create_dir(&self.0)?;
+    pub fn start(&self, spec: Spec<'_>) -> Result<Process> {
+        layout::create_dir(&self.path)?;
         layout::create_dir(spec.log_dir)?;
         let log = open_log(&spec.log_dir.join(format!("{}.log", spec.name)))?;
-        // Not current_exe(): a rebuild may have replaced the file by now.
-        let mut command = Command::new("/proc/self/exe");
-        command.arg("exec").arg("--run-dir").arg(&self.0).args(["--name", spec.name]);
+        let mut command = Command::new(&self.launcher);
+        command.arg("exec").arg("--run-dir").arg(&self.path).args(["--name", spec.name]);
         if let Some(account) = spec.account {
             command.args(["--uid", &account.uid.to_string(), "--gid", &account.gid.to_string()]);
         }
@@ -154,19 +165,13 @@ impl RunDir {
         let child = command.spawn().with_context(|| format!("cannot start {}", spec.name))?;
         let pid = child.id();
         let born = birth(pid).with_context(|| format!("{} ended at once", spec.name))?;
-        Ok(Process {
-            name: spec.name.to_owned(),
-            pid,
-            birth: born,
-            run_dir: self.0.clone(),
-            child: Some(child),
-        })
+        Ok(Process { name: spec.name.to_owned(), pid, birth: born, run: self.clone(), child: Some(child) })
     }
 }
 
 impl Process {
     /// Whether it still runs. A zombie does not.
-    pub(crate) fn alive(&mut self) -> bool {
+    pub fn alive(&mut self) -> bool {
         if let Some(child) = &mut self.child {
             return matches!(child.try_wait(), Ok(None));
         }
@@ -174,7 +179,7 @@ impl Process {
     }
 
     /// How it ended, in words, when this program started it.
-    pub(crate) fn ending(&mut self) -> String {
+    pub fn ending(&mut self) -> String {
         match self.child.as_mut().map(Child::try_wait) {
             Some(Ok(Some(status))) => status.to_string(),
             _ => "gone".to_owned(),
@@ -183,7 +188,7 @@ impl Process {
 
     /// Stops it: `gentle`, then after `grace` SIGKILL. A second Ctrl-C cuts the grace short.
     /// Returns whether it went by itself.
-    pub(crate) fn stop(&mut self, gentle: Signal, grace: Duration, interrupt: &Interrupt) -> Result<bool> {
+    pub fn stop(&mut self, gentle: Signal, grace: Duration, interrupt: &Interrupt) -> Result<bool> {
         let began_with = interrupt.count();
         let deadline = Instant::now() + grace;
         self.signal(gentle)?;
@@ -207,7 +212,7 @@ impl Process {
     }
 
     /// Sends one signal; a process that is gone already is no error.
-    pub(crate) fn signal(&mut self, signal: Signal) -> Result<()> {
+    pub fn signal(&mut self, signal: Signal) -> Result<()> {
         if !self.alive() {
             return Ok(());
         }
@@ -219,13 +224,13 @@ impl Process {
     }
 
     fn forget(&self) {
-        RunDir(self.run_dir.clone()).forget(&self.name);
+        self.run.forget(&self.name);
     }
 }
 
 /// The hidden command behind [`RunDir::start`].
 #[derive(Debug, clap::Args)]
-pub(crate) struct ExecArgs {
+pub struct ExecArgs {
     #[arg(long)]
     run_dir: PathBuf,
     #[arg(long)]
@@ -239,8 +244,8 @@ pub(crate) struct ExecArgs {
 }
 
 /// Writes the pid file and becomes the program; returns only on failure.
-pub(crate) fn exec(args: &ExecArgs) -> Result<()> {
-    RunDir(args.run_dir.clone()).record(&args.name, std::process::id())?;
+pub fn exec(args: &ExecArgs) -> Result<()> {
+    RunDir::new(args.run_dir.clone()).record(&args.name, std::process::id())?;
     let (program, rest) = args.command.split_first().context("no program to start")?;
     let mut command = Command::new(program);
     command.args(rest);
@@ -254,7 +259,7 @@ pub(crate) fn exec(args: &ExecArgs) -> Result<()> {
 
 /// Runs a program to its end in a process group of its own, so that Ctrl-C reaches this program
 /// alone; on a signal the whole group is stopped. The caller has set its input and output.
-pub(crate) fn run_group(command: &mut Command, interrupt: &Interrupt) -> Result<ExitStatus> {
+pub fn run_group(command: &mut Command, interrupt: &Interrupt) -> Result<ExitStatus> {
     interrupt.check()?;
     let program = command.get_program().display().to_string();
     let child = command.process_group(0).spawn().with_context(|| format!("cannot run {program}"))?;
@@ -262,7 +267,7 @@ pub(crate) fn run_group(command: &mut Command, interrupt: &Interrupt) -> Result<
 }
 
 /// Waits for the leader of a process group; on a signal the whole group is stopped.
-pub(crate) fn wait_group(mut child: Child, interrupt: &Interrupt) -> Result<ExitStatus> {
+pub fn wait_group(mut child: Child, interrupt: &Interrupt) -> Result<ExitStatus> {
     let group = Pid::from_raw(i32::try_from(child.id()).context("a process id above 2^31")?);
     let mut asked: Option<Instant> = None;
     loop {
@@ -286,7 +291,7 @@ pub(crate) fn wait_group(mut child: Child, interrupt: &Interrupt) -> Result<Exit
 }
 
 /// What tells a process from a later one with the same id; `None` when it is gone or a zombie.
-pub(crate) fn birth(pid: u32) -> Option<String> {
+pub fn birth(pid: u32) -> Option<String> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let started = start_ticks(&stat)?;
     let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
@@ -305,7 +310,7 @@ fn start_ticks(stat: &str) -> Option<&str> {
 }
 
 /// A process in words: its command line, or its name if that is hidden.
-pub(crate) fn describe(pid: u32) -> String {
+pub fn describe(pid: u32) -> String {
     let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
     let line = String::from_utf8_lossy(&line).replace('\0', " ");
     if !line.trim().is_empty() {
@@ -332,7 +337,7 @@ fn open_log(path: &Path) -> Result<File> {
 }
 
 /// The last lines of a log, for showing why something failed.
-pub(crate) fn tail(path: &Path, lines: usize) -> String {
+pub fn tail(path: &Path, lines: usize) -> String {
     let text = fs::read(path).unwrap_or_default();
     let text = String::from_utf8_lossy(&text);
     let all: Vec<&str> = text.lines().collect();
@@ -391,7 +396,7 @@ mod tests {
             name: "stubborn".into(),
             pid: child.id(),
             birth: birth(child.id()).unwrap(),
-            run_dir: directory.path().to_owned(),
+            run: RunDir::new(directory.path().to_owned()),
             child: Some(child),
         };
         assert!(process.alive());

@@ -15,18 +15,18 @@ const HEARTBEAT: Duration = Duration::from_secs(10);
 const FRAMES: [char; 4] = ['|', '/', '-', '\\'];
 
 /// Writes a line of results. A closed pipe (`| head`) is not an error worth a panic.
-pub(crate) fn say(line: impl AsRef<str>) {
+pub fn say(line: impl AsRef<str>) {
     drop(writeln!(std::io::stdout(), "{}", line.as_ref()));
 }
 
 /// Writes a line of progress.
-pub(crate) fn note(line: impl AsRef<str>) {
+pub fn note(line: impl AsRef<str>) {
     drop(writeln!(std::io::stderr(), "{}", line.as_ref()));
 }
 
 /// A step under way. Dropping it without [`Step::done`] leaves it marked as failed.
 #[derive(Debug)]
-pub(crate) struct Step {
+pub struct Step {
     title: String,
     started: Instant,
     ticker: Option<(Sender<()>, JoinHandle<()>)>,
@@ -37,7 +37,7 @@ pub(crate) struct Step {
 
 impl Step {
     /// Starts a step whose line turns until it ends.
-    pub(crate) fn start(title: impl Into<String>) -> Self {
+    pub fn start(title: impl Into<String>) -> Self {
         let title = title.into();
         let (stop, stopped) = mpsc::channel();
         let shown = title.clone();
@@ -64,24 +64,24 @@ impl Step {
     }
 
     /// Starts a step during which another program (cargo) shows its own progress.
-    pub(crate) fn start_quiet(title: impl Into<String>) -> Self {
+    pub fn start_quiet(title: impl Into<String>) -> Self {
         let title = title.into();
         note(format!("  … {title}"));
         Self { title, started: Instant::now(), ticker: None, quiet: true, ended: false }
     }
 
     /// Ends the step well; `detail` is shown behind it when not empty.
-    pub(crate) fn done(mut self, detail: impl AsRef<str>) {
+    pub fn done(mut self, detail: impl AsRef<str>) {
         self.end("✓", detail.as_ref());
     }
 
     /// Ends a step that was not taken.
-    pub(crate) fn skipped(mut self, reason: impl AsRef<str>) {
+    pub fn skipped(mut self, reason: impl AsRef<str>) {
         self.end("-", reason.as_ref());
     }
 
     /// Ends the step badly.
-    pub(crate) fn failed(mut self, detail: impl AsRef<str>) {
+    pub fn failed(mut self, detail: impl AsRef<str>) {
         self.end("✗", detail.as_ref());
     }
 

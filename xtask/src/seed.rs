@@ -21,11 +21,11 @@ const DESTINATION: &str = "https://example.com/pricing";
 
 /// Ids and keys of the demo accounts.
 #[derive(Clone, Debug)]
-pub(crate) struct Demo {
-    pub(crate) advertiser_key: String,
-    pub(crate) affiliate_key: String,
-    pub(crate) token: String,
-    pub(crate) tracking_url: String,
+pub struct Demo {
+    pub advertiser_key: String,
+    pub affiliate_key: String,
+    pub token: String,
+    pub tracking_url: String,
 }
 
 /// What is made so far; the file `demo.json`.
@@ -45,7 +45,7 @@ struct Made {
 
 impl Demo {
     /// Finds the demo accounts, or makes what is missing of them.
-    pub(crate) fn ensure(layout: &Layout, ports: &Ports, interrupt: &Interrupt) -> Result<Self> {
+    pub fn ensure(layout: &Layout, ports: &Ports, interrupt: &Interrupt) -> Result<Self> {
         let path = layout.state.join("demo.json");
         let text = fs::read_to_string(&path).unwrap_or_default();
         let mut made: Made = serde_json::from_str(&text).unwrap_or_default();

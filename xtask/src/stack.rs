@@ -22,12 +22,12 @@ use crate::servers::postgres::Postgres;
 use crate::servers::redis::Redis;
 use crate::servers::{Programs, ports, postgres, redis};
 
-pub(crate) const CONTROL_PLANE: &str = "control-plane";
-pub(crate) const EDGE: &str = "tracker-edge";
+pub const CONTROL_PLANE: &str = "control-plane";
+pub const EDGE: &str = "tracker-edge";
 /// In the order in which they start.
-pub(crate) const NAMES: [&str; 4] = [postgres::NAME, redis::NAME, CONTROL_PLANE, EDGE];
+pub const NAMES: [&str; 4] = [postgres::NAME, redis::NAME, CONTROL_PLANE, EDGE];
 /// The database of the demo.
-pub(crate) const DATABASE: &str = "affiliateos";
+pub const DATABASE: &str = "affiliateos";
 
 /// Starting includes connecting to both servers and loading links.
 const READY_WAIT: Duration = Duration::from_mins(1);
@@ -36,30 +36,30 @@ const DRAIN_WAIT: Duration = Duration::from_secs(45);
 
 /// The ports in use.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, clap::Args)]
-pub(crate) struct Ports {
+pub struct Ports {
     /// Redirects.
     #[arg(long = "port-edge", env = "AOS_PORT_EDGE", default_value_t = 8080)]
-    pub(crate) edge: u16,
+    pub edge: u16,
     /// The edge's metrics and readiness.
     #[arg(long = "port-edge-admin", env = "AOS_PORT_EDGE_ADMIN", default_value_t = 9080)]
-    pub(crate) edge_admin: u16,
+    pub edge_admin: u16,
     /// The API.
     #[arg(long = "port-api", env = "AOS_PORT_API", default_value_t = 8081)]
-    pub(crate) api: u16,
+    pub api: u16,
     /// The control plane's metrics and readiness.
     #[arg(long = "port-api-admin", env = "AOS_PORT_API_ADMIN", default_value_t = 9081)]
-    pub(crate) api_admin: u16,
+    pub api_admin: u16,
     /// The private PostgreSQL. Below the range the kernel hands out to outgoing connections.
     #[arg(long = "port-postgres", env = "AOS_PORT_POSTGRES", default_value_t = 15433)]
-    pub(crate) postgres: u16,
+    pub postgres: u16,
     /// The private Redis.
     #[arg(long = "port-redis", env = "AOS_PORT_REDIS", default_value_t = 16380)]
-    pub(crate) redis: u16,
+    pub redis: u16,
 }
 
 impl Ports {
     /// The ports last used, if any.
-    pub(crate) fn saved(layout: &Layout) -> Option<Self> {
+    pub fn saved(layout: &Layout) -> Option<Self> {
         serde_json::from_str(&fs::read_to_string(settings_file(layout)).ok()?).ok()
     }
 
@@ -84,7 +84,7 @@ fn settings_file(layout: &Layout) -> PathBuf {
 }
 
 /// The private Postgres of a clone.
-pub(crate) fn postgres_of(layout: &Layout, programs: &Programs, ports: &Ports) -> Result<Postgres> {
+pub fn postgres_of(layout: &Layout, programs: &Programs, ports: &Ports) -> Result<Postgres> {
     Ok(Postgres {
         program: programs.postgres.clone(),
         directory: layout.home.join("postgres"),
@@ -96,7 +96,7 @@ pub(crate) fn postgres_of(layout: &Layout, programs: &Programs, ports: &Ports) -
 }
 
 /// The private Redis of a clone.
-pub(crate) fn redis_of(layout: &Layout, programs: &Programs, ports: &Ports) -> Result<Redis> {
+pub fn redis_of(layout: &Layout, programs: &Programs, ports: &Ports) -> Result<Redis> {
     Ok(Redis {
         program: programs.redis.clone(),
         directory: layout.home.join("redis"),
@@ -108,7 +108,7 @@ pub(crate) fn redis_of(layout: &Layout, programs: &Programs, ports: &Ports) -> R
 
 /// All four, started or not.
 #[derive(Debug)]
-pub(crate) struct Stack<'a> {
+pub struct Stack<'a> {
     layout: &'a Layout,
     ports: Ports,
     run: RunDir,
@@ -123,7 +123,7 @@ pub(crate) struct Stack<'a> {
 
 impl<'a> Stack<'a> {
     /// Finds out what already runs, and that the rest has its ports to itself.
-    pub(crate) fn new(
+    pub fn new(
         layout: &'a Layout,
         servers: &Programs,
         ports: Ports,
@@ -180,12 +180,12 @@ impl<'a> Stack<'a> {
     }
 
     /// Whether there is nothing left to start.
-    pub(crate) fn is_complete(&self) -> bool {
+    pub fn is_complete(&self) -> bool {
         self.running.len() == NAMES.len()
     }
 
     /// Starts what does not run yet, and waits until both programs say they are ready.
-    pub(crate) fn start(&mut self, programs: BTreeMap<String, PathBuf>) -> Result<()> {
+    pub fn start(&mut self, programs: BTreeMap<String, PathBuf>) -> Result<()> {
         self.programs = programs;
         for name in [postgres::NAME, redis::NAME] {
             self.start_one(name)?;
@@ -247,7 +247,12 @@ impl<'a> Stack<'a> {
     /// The settings of one of our programs.
     fn env_of(&self, name: &str) -> Vec<(&'static str, String)> {
         let loopback = |port: u16| format!("127.0.0.1:{port}");
-        let mut env = vec![("AOS_SECRET", self.secret.clone()), ("AOS_REDIS_URL", self.redis.url())];
+        let mut env = vec![
+            ("AOS_SECRET", self.secret.clone()),
+            ("AOS_REDIS_URL", self.redis.url()),
+            // Their output goes to files.
+            ("NO_COLOR", "1".to_owned()),
+        ];
         if name == EDGE {
             env.extend([
                 ("AOS_EDGE_ADDR", loopback(self.ports.edge)),
@@ -261,6 +266,8 @@ impl<'a> Stack<'a> {
                 ("AOS_ADMIN_ADDR", loopback(self.ports.api_admin)),
                 ("AOS_API_ORIGIN", self.api_origin()),
                 ("AOS_TRACKING_ORIGIN", self.tracking_origin()),
+                // One developer behind one address may sign up as often as they like.
+                ("AOS_SIGNUPS_PER_HOUR", "0".to_owned()),
             ]);
         }
         env
@@ -311,14 +318,14 @@ impl<'a> Stack<'a> {
     }
 
     /// Whether both programs say they are ready.
-    pub(crate) fn is_ready(&self) -> bool {
+    pub fn is_ready(&self) -> bool {
         [self.ports.api_admin, self.ports.edge_admin]
             .iter()
             .all(|port| http::send(*port, "GET", "/ready", &[], None).is_ok_and(|reply| reply.status == 200))
     }
 
     /// Watches over everything until a signal comes; starts again what dies.
-    pub(crate) fn supervise(&mut self) -> Result<()> {
+    pub fn supervise(&mut self) -> Result<()> {
         let mut deaths: BTreeMap<&'static str, Vec<Instant>> = BTreeMap::new();
         while self.interrupt.tick().is_ok() {
             let dead = self
@@ -345,21 +352,21 @@ impl<'a> Stack<'a> {
         Ok(())
     }
 
-    pub(crate) fn ports(&self) -> &Ports {
+    pub fn ports(&self) -> &Ports {
         &self.ports
     }
 
-    pub(crate) fn api_origin(&self) -> String {
+    pub fn api_origin(&self) -> String {
         format!("http://127.0.0.1:{}", self.ports.api)
     }
 
-    pub(crate) fn tracking_origin(&self) -> String {
+    pub fn tracking_origin(&self) -> String {
         format!("http://127.0.0.1:{}", self.ports.edge)
     }
 }
 
 /// Stops whatever of the four runs, in order. Returns how many ran.
-pub(crate) fn stop_all(run: &RunDir, interrupt: &Interrupt) -> Result<usize> {
+pub fn stop_all(run: &RunDir, interrupt: &Interrupt) -> Result<usize> {
     let mut stopped = 0;
     let mut problems = Vec::new();
     for name in NAMES.iter().rev() {

@@ -3,6 +3,7 @@
 //! Must stay true: the servers are stopped whatever happens. After a failure or Ctrl-C this program
 //! does it; after `kill -9` of this program the next `test`, or `down`, finds them by their pid files.
 
+use std::ffi::OsString;
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::os::unix::process::CommandExt;
@@ -26,7 +27,7 @@ const TEST: &str = "test";
 
 /// Settings of `test`.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Args {
+pub struct Args {
     /// Run only tests whose name contains one of these.
     filter: Vec<String>,
     /// Run only the tests of this package (may be repeated).
@@ -41,7 +42,7 @@ pub(crate) struct Args {
 }
 
 /// Runs the tests; fails if one of them did.
-pub(crate) fn test(
+pub fn test(
     args: &Args,
     servers: &servers::Args,
     cargo: &Cargo,
@@ -59,7 +60,7 @@ pub(crate) fn test(
     step.done("");
 
     let bench = Bench::start(layout, &programs, interrupt)?;
-    let outcome = run(args, cargo, layout, &bench, interrupt);
+    let outcome = run(args, servers, cargo, layout, &bench, interrupt);
     bench.stop(interrupt)?;
     let tally = outcome?;
     if tally.ignored > 0 {
@@ -85,7 +86,21 @@ fn selection(args: &Args) -> Vec<String> {
     words
 }
 
-fn run(args: &Args, cargo: &Cargo, layout: &Layout, bench: &Bench, interrupt: &Interrupt) -> Result<Tally> {
+/// PATH with the servers' directories at its end, where they shadow nothing.
+fn search_path(servers: &servers::Args, bench: &Bench) -> Result<OsString> {
+    let found = [bench.postgres.program.directory.clone(), bench.redis.program.directory.clone()];
+    std::env::join_paths(std::env::split_paths(&servers.path).chain(found))
+        .context("a colon in a directory's name")
+}
+
+fn run(
+    args: &Args,
+    servers: &servers::Args,
+    cargo: &Cargo,
+    layout: &Layout,
+    bench: &Bench,
+    interrupt: &Interrupt,
+) -> Result<Tally> {
     let mut command = cargo.command(&layout.root);
     command
         .args(["test", "--no-fail-fast"])
@@ -95,9 +110,8 @@ fn run(args: &Args, cargo: &Cargo, layout: &Layout, bench: &Bench, interrupt: &I
         .args(&args.extra)
         .env("AOS_TEST_DATABASE_URL", bench.postgres.url("postgres"))
         .env("AOS_TEST_REDIS_URL", bench.redis.url())
-        // Tests that have to kill a server start one of their own, the same that was found here.
-        .env("AOS_TEST_POSTGRES_BIN", &bench.postgres.program.directory)
-        .env("AOS_TEST_REDIS_BIN", &bench.redis.program.directory)
+        // Tests that have to kill a server start one of their own; it need not be on anybody's PATH.
+        .env("PATH", search_path(servers, bench)?)
         .stdout(Stdio::piped())
         .process_group(0);
     interrupt.check()?;
@@ -219,7 +233,7 @@ impl Bench {
 }
 
 /// Stops and removes what dead test runs left behind. Returns how many there were.
-pub(crate) fn sweep(layout: &Layout, interrupt: &Interrupt) -> Result<usize> {
+pub fn sweep(layout: &Layout, interrupt: &Interrupt) -> Result<usize> {
     let Ok(entries) = fs::read_dir(&layout.home) else { return Ok(0) };
     let mut swept = 0;
     for entry in entries.flatten() {

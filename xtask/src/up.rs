@@ -27,7 +27,7 @@ const DOWN_WAIT: Duration = Duration::from_secs(150);
 
 /// Settings of `up`.
 #[derive(Debug, clap::Args)]
-pub(crate) struct UpArgs {
+pub struct UpArgs {
     /// Leave everything running in the background; `cargo xtask down` stops it.
     #[arg(long, env = "AOS_UP_DETACH", hide_env_values = true)]
     detach: bool,
@@ -40,14 +40,14 @@ pub(crate) struct UpArgs {
 
 /// Settings of `down`.
 #[derive(Debug, clap::Args)]
-pub(crate) struct DownArgs {
+pub struct DownArgs {
     /// Delete this clone's data, secrets and privately installed servers as well.
     #[arg(long)]
     wipe: bool,
 }
 
 /// Brings everything up, and keeps it up until a signal comes or, detached, leaves it running.
-pub(crate) fn up(
+pub fn up(
     args: UpArgs,
     servers: &servers::Args,
     cargo: &Cargo,
@@ -94,7 +94,8 @@ fn bring_up(
         return Ok(Outcome::LeftRunning);
     }
     let step = Step::start_quiet("Building control-plane and tracker-edge");
-    let built = cargo.build(&layout.root, &[stack::CONTROL_PLANE, stack::EDGE], args.release, interrupt)?;
+    let mut built = cargo.build(&layout.root, stack::CONTROL_PLANE, args.release, interrupt)?;
+    built.extend(cargo.build(&layout.root, stack::EDGE, args.release, interrupt)?);
     step.done("");
     stack.start(built)?;
     let demo = Demo::ensure(layout, stack.ports(), interrupt)?;
@@ -188,7 +189,7 @@ curl -s '{api}/api/usage' -H 'Authorization: Bearer {}'
 }
 
 /// Stops everything of this clone, whoever started it.
-pub(crate) fn down(args: &DownArgs, layout: &Layout, interrupt: &Interrupt) -> Result<()> {
+pub fn down(args: &DownArgs, layout: &Layout, interrupt: &Interrupt) -> Result<()> {
     let run = RunDir::new(layout.run_dir());
     let mut any = false;
     // An `up` in the foreground stops its own programs; under a supervisor that starts things again
@@ -225,7 +226,7 @@ pub(crate) fn down(args: &DownArgs, layout: &Layout, interrupt: &Interrupt) -> R
 }
 
 /// Shows what runs.
-pub(crate) fn status(layout: &Layout) {
+pub fn status(layout: &Layout) {
     let run = RunDir::new(layout.run_dir());
     let mut running = 0;
     for name in stack::NAMES {

@@ -17,24 +17,24 @@ const REDIS_MIN: u32 = 7;
 
 /// A server's programs: they lie together in one directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Program {
-    pub(crate) directory: PathBuf,
+pub struct Program {
+    pub directory: PathBuf,
     /// The version as it says it, for people.
-    pub(crate) version: String,
+    pub version: String,
     /// Its major version.
-    pub(crate) major: u32,
+    pub major: u32,
 }
 
 impl Program {
     /// One of the programs in the directory.
-    pub(crate) fn tool(&self, name: &str) -> PathBuf {
+    pub fn tool(&self, name: &str) -> PathBuf {
         self.directory.join(name)
     }
 }
 
 /// The directories to look in: those given, or PATH, the private packages and the places where
 /// distributions keep versioned servers off PATH.
-pub(crate) fn places(given: &[PathBuf], path: &OsStr, layout: &Layout) -> Vec<PathBuf> {
+pub fn places(given: &[PathBuf], path: &OsStr, layout: &Layout) -> Vec<PathBuf> {
     let mut places = vec![layout.packages().join("bin")];
     if !given.is_empty() {
         places.splice(0..0, given.iter().cloned());
@@ -49,7 +49,7 @@ pub(crate) fn places(given: &[PathBuf], path: &OsStr, layout: &Layout) -> Vec<Pa
 }
 
 /// The newest PostgreSQL that will do.
-pub(crate) fn postgres(places: &[PathBuf]) -> Option<Program> {
+pub fn postgres(places: &[PathBuf]) -> Option<Program> {
     candidates(places, "postgres")
         .into_iter()
         .filter(|directory| ["initdb", "createdb", "psql"].iter().all(|tool| directory.join(tool).is_file()))
@@ -59,7 +59,7 @@ pub(crate) fn postgres(places: &[PathBuf]) -> Option<Program> {
 }
 
 /// The first Redis that will do.
-pub(crate) fn redis(places: &[PathBuf]) -> Option<Program> {
+pub fn redis(places: &[PathBuf]) -> Option<Program> {
     candidates(places, "redis-server")
         .into_iter()
         .filter_map(|directory| version(directory, "redis-server"))

@@ -21,9 +21,9 @@ use crate::progress::{Step, note};
 
 /// Which servers are wanted.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Missing {
-    pub(crate) postgres: bool,
-    pub(crate) redis: bool,
+pub struct Missing {
+    pub postgres: bool,
+    pub redis: bool,
 }
 
 impl fmt::Display for Missing {
@@ -35,12 +35,7 @@ impl fmt::Display for Missing {
 }
 
 /// Installs what is missing, or says the command that would.
-pub(crate) fn install(
-    missing: Missing,
-    forbidden: bool,
-    layout: &Layout,
-    interrupt: &Interrupt,
-) -> Result<()> {
+pub fn install(missing: Missing, forbidden: bool, layout: &Layout, interrupt: &Interrupt) -> Result<()> {
     let by_hand = by_hand(missing);
     if forbidden {
         bail!("{missing} missing, and installing is switched off. {by_hand}");

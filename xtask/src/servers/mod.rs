@@ -4,11 +4,11 @@
 //! on our own ports, bound to loopback and closed with a password (any account of the machine can
 //! reach a loopback port, and a Postgres superuser can run programs).
 
-pub(crate) mod find;
-pub(crate) mod install;
-pub(crate) mod ports;
-pub(crate) mod postgres;
-pub(crate) mod redis;
+pub mod find;
+pub mod install;
+pub mod ports;
+pub mod postgres;
+pub mod redis;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -21,14 +21,14 @@ use crate::progress::note;
 
 /// The programs of both servers.
 #[derive(Clone, Debug)]
-pub(crate) struct Programs {
-    pub(crate) postgres: find::Program,
-    pub(crate) redis: find::Program,
+pub struct Programs {
+    pub postgres: find::Program,
+    pub redis: find::Program,
 }
 
 /// Where to look for servers, and whether to install what is missing.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Args {
+pub struct Args {
     /// Look for PostgreSQL and Redis in these directories only (separated by colons), instead of
     /// PATH and the usual places.
     #[arg(long, env = "AOS_SERVER_PATH", value_delimiter = ':', global = true, hide_env_values = true)]
@@ -38,12 +38,12 @@ pub(crate) struct Args {
     no_install: bool,
     /// The shell's own, read here so that settings are read in one place.
     #[arg(long, env = "PATH", hide = true, global = true, default_value = "/usr/local/bin:/usr/bin:/bin")]
-    path: OsString,
+    pub path: OsString,
 }
 
 impl Programs {
     /// Finds both servers, installing privately what the machine lacks.
-    pub(crate) fn ready(args: &Args, layout: &Layout, interrupt: &Interrupt) -> Result<Self> {
+    pub fn ready(args: &Args, layout: &Layout, interrupt: &Interrupt) -> Result<Self> {
         let places = find::places(&args.server_path, &args.path, layout);
         let (postgres, redis) = (find::postgres(&places), find::redis(&places));
         if let (Some(postgres), Some(redis)) = (&postgres, &redis) {

@@ -13,14 +13,14 @@ use crate::process::describe;
 const RANGE: Range<u16> = 20_000..32_000;
 
 /// Whether nothing listens on the port of loopback.
-pub(crate) fn is_free(port: u16) -> bool {
+pub fn is_free(port: u16) -> bool {
     TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok()
 }
 
 /// Ports that were free a moment ago, all different, from a range that the kernel does not hand out
 /// to outgoing connections. Another program may still take one before it is used; the caller's start
 /// then fails with a message that says so.
-pub(crate) fn free<const N: usize>() -> Result<[u16; N]> {
+pub fn free<const N: usize>() -> Result<[u16; N]> {
     // Random, so that two test runs at once do not reach for the same.
     let first = u64::from_str_radix(&layout::random_hex::<4>()?, 16).context("random digits are digits")?;
     let span = u64::from(RANGE.end - RANGE.start);
@@ -36,7 +36,7 @@ pub(crate) fn free<const N: usize>() -> Result<[u16; N]> {
 }
 
 /// Who listens on a port, in words, as far as `/proc` tells: other people's processes keep it quiet.
-pub(crate) fn holder(port: u16) -> Option<String> {
+pub fn holder(port: u16) -> Option<String> {
     let sockets: Vec<String> = ["/proc/net/tcp", "/proc/net/tcp6"]
         .iter()
         .filter_map(|table| fs::read_to_string(table).ok())

@@ -18,38 +18,38 @@ use crate::layout;
 use crate::process::{Process, RunDir, Spec, describe, tail};
 use crate::progress::note;
 
-pub(crate) const NAME: &str = "postgres";
+pub const NAME: &str = "postgres";
 /// The superuser of the private cluster.
-pub(crate) const USER: &str = "aos";
+pub const USER: &str = "aos";
 /// Crash recovery of a busy cluster takes a while; a healthy one starts in a second.
 const START_WAIT: Duration = Duration::from_mins(2);
 /// A fast shutdown writes a checkpoint.
-pub(crate) const STOP_WAIT: Duration = Duration::from_secs(30);
+pub const STOP_WAIT: Duration = Duration::from_secs(30);
 /// SIGINT: do not wait for clients, shut down cleanly.
-pub(crate) const STOP_SIGNAL: Signal = Signal::SIGINT;
+pub const STOP_SIGNAL: Signal = Signal::SIGINT;
 /// `sun_path` holds 108 bytes with its end; the socket's name and a port take 20 of them.
 const SOCKET_DIR_BYTES_MAX: usize = 85;
 
 /// One private instance.
 #[derive(Clone, Debug)]
-pub(crate) struct Postgres {
-    pub(crate) program: Program,
-    pub(crate) directory: PathBuf,
-    pub(crate) port: u16,
-    pub(crate) password: String,
-    pub(crate) account: Option<Account>,
+pub struct Postgres {
+    pub program: Program,
+    pub directory: PathBuf,
+    pub port: u16,
+    pub password: String,
+    pub account: Option<Account>,
     /// Further settings, as `name=value`.
-    pub(crate) settings: Vec<&'static str>,
+    pub settings: Vec<&'static str>,
 }
 
 impl Postgres {
     /// What a client connects to over TCP.
-    pub(crate) fn url(&self, database: &str) -> String {
+    pub fn url(&self, database: &str) -> String {
         format!("postgres://{USER}:{}@127.0.0.1:{}/{database}", self.password, self.port)
     }
 
     /// What a client on this machine connects to: the Unix socket where its path is short enough.
-    pub(crate) fn local_url(&self, database: &str) -> String {
+    pub fn local_url(&self, database: &str) -> String {
         match self.socket_dir() {
             Some(directory) => format!(
                 "postgres://{USER}:{}@localhost:{}/{database}?host={}",
@@ -68,7 +68,7 @@ impl Postgres {
     }
 
     /// Makes the cluster if there is none yet. Returns whether it made one.
-    pub(crate) fn init(&self, interrupt: &Interrupt) -> Result<bool> {
+    pub fn init(&self, interrupt: &Interrupt) -> Result<bool> {
         let draft = self.directory.with_extension("new");
         if draft.exists() {
             note("  ! an earlier initdb was cut short: starting it again");
@@ -122,7 +122,7 @@ impl Postgres {
     }
 
     /// Starts it and waits until it takes connections.
-    pub(crate) fn start(&self, run_dir: &RunDir, log_dir: &Path, interrupt: &Interrupt) -> Result<Process> {
+    pub fn start(&self, run_dir: &RunDir, log_dir: &Path, interrupt: &Interrupt) -> Result<Process> {
         self.clear_stale_lock()?;
         let mut settings = vec!["listen_addresses=127.0.0.1".to_owned(), format!("port={}", self.port)];
         match self.socket_dir() {
@@ -159,7 +159,7 @@ impl Postgres {
     }
 
     /// Whether it takes connections, by its own lock file: line 1 is the pid, line 8 the state.
-    pub(crate) fn is_ready(&self, pid: u32) -> bool {
+    pub fn is_ready(&self, pid: u32) -> bool {
         let text = fs::read_to_string(self.lock_file()).unwrap_or_default();
         let mut lines = text.lines();
         lines.next().and_then(|line| line.trim().parse().ok()) == Some(pid)
@@ -194,7 +194,7 @@ impl Postgres {
     }
 
     /// Creates a database unless it exists. Returns whether it did.
-    pub(crate) fn create_database(&self, name: &str, interrupt: &Interrupt) -> Result<bool> {
+    pub fn create_database(&self, name: &str, interrupt: &Interrupt) -> Result<bool> {
         let mut probe = self.client("psql");
         probe.args(["--dbname", name, "--no-psqlrc", "--quiet", "--command", ""]);
         if run(probe, interrupt)?.status.success() {
@@ -208,7 +208,7 @@ impl Postgres {
     }
 
     /// A client program, told where the server is.
-    pub(crate) fn client(&self, tool: &str) -> Command {
+    pub fn client(&self, tool: &str) -> Command {
         let mut command = Command::new(self.program.tool(tool));
         command
             .env("PGHOST", "127.0.0.1")

@@ -17,30 +17,30 @@ use crate::interrupt::Interrupt;
 use crate::layout;
 use crate::process::{Process, RunDir, Spec, tail};
 
-pub(crate) const NAME: &str = "redis";
+pub const NAME: &str = "redis";
 /// It holds no data on disk, so a start is a matter of milliseconds.
 const START_WAIT: Duration = Duration::from_secs(20);
 /// Nothing to save, so nothing to wait for.
-pub(crate) const STOP_WAIT: Duration = Duration::from_secs(5);
+pub const STOP_WAIT: Duration = Duration::from_secs(5);
 
 /// One private instance.
 #[derive(Clone, Debug)]
-pub(crate) struct Redis {
-    pub(crate) program: Program,
-    pub(crate) directory: PathBuf,
-    pub(crate) port: u16,
-    pub(crate) password: String,
-    pub(crate) account: Option<Account>,
+pub struct Redis {
+    pub program: Program,
+    pub directory: PathBuf,
+    pub port: u16,
+    pub password: String,
+    pub account: Option<Account>,
 }
 
 impl Redis {
     /// What a client connects to.
-    pub(crate) fn url(&self) -> String {
+    pub fn url(&self) -> String {
         format!("redis://:{}@127.0.0.1:{}/", self.password, self.port)
     }
 
     /// Starts it and waits until it answers.
-    pub(crate) fn start(&self, run: &RunDir, log_dir: &Path, interrupt: &Interrupt) -> Result<Process> {
+    pub fn start(&self, run: &RunDir, log_dir: &Path, interrupt: &Interrupt) -> Result<Process> {
         layout::create_private_dir(&self.directory, self.account.as_ref())?;
         let settings = self.directory.join("redis.conf");
         layout::write_private(&settings, &self.settings())?;
@@ -80,7 +80,7 @@ impl Redis {
     }
 
     /// Whether it answers PING under our password; another Redis on the port would not.
-    pub(crate) fn answers(&self) -> bool {
+    pub fn answers(&self) -> bool {
         self.ping().is_ok_and(|reply| reply.trim_end() == "+PONG")
     }
 
