@@ -270,9 +270,8 @@ mod tests {
         ];
         for (line, expected) in cases {
             let value = redis::parse_redis_value(format!("-{line}\r\n").as_bytes()).unwrap();
-            let error = redis::from_redis_value::<String>(value).unwrap_err();
-            let error = RedisError::from(error);
-            assert_eq!(remedy(&error), expected, "{line}");
+            let redis::Value::ServerError(error) = value else { panic!("{line} is an error") };
+            assert_eq!(remedy(&RedisError::from(error)), expected, "{line}");
         }
         assert_eq!(remedy(&away()), Remedy::Reconnect);
     }

@@ -15,7 +15,7 @@ const STALL_MIN: Duration = Duration::from_secs(1);
 const STALL_MAX: Duration = Duration::from_secs(30);
 /// How long a watermark of an earlier epoch is taken for left-over before it is believed: a dump
 /// restored into a new database starts its epochs again.
-const OLD_EPOCH_FOR: Duration = Duration::from_secs(60);
+const OLD_EPOCH_FOR: Duration = Duration::from_mins(1);
 
 /// A frame on its way.
 #[derive(Clone, PartialEq, Eq, Debug)]

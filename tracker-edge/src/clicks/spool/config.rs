@@ -31,7 +31,7 @@ impl SpoolConfig {
             segment_bytes: 8 << 20,
             sync_interval: Duration::from_millis(100),
             strict: false,
-            retain_for: Duration::from_secs(3600),
+            retain_for: Duration::from_hours(1),
             disk_budget_bytes: 4 << 30,
         }
     }

@@ -1,5 +1,6 @@
 //! The spool folder: one process at a time, and the edge id that stays with it.
 
+use super::quarantine;
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
@@ -32,7 +33,7 @@ pub(super) fn edge_id(dir: &Path) -> io::Result<u64> {
             match parse(&text) {
                 Some((id, named)) if named == inode => return Ok(id),
                 Some(_) => {
-                    tracing::warn!("the spool folder is a copy of another edge's: taking a new edge id")
+                    tracing::warn!("the spool folder is a copy of another edge's: taking a new edge id");
                 }
                 None => tracing::warn!("the spool folder's edge id is unreadable: taking a new one"),
             }
@@ -66,7 +67,7 @@ fn write_id(dir: &Path, path: &Path, id: u64) -> io::Result<()> {
     File::open(dir)?.sync_all()
 }
 
-/// Whether a name in the folder is one of those above.
+/// Whether a name in the folder is ours without being a segment.
 pub(super) fn is_own_name(name: &str) -> bool {
-    matches!(name, EDGE_FILE | "edge.new")
+    matches!(name, EDGE_FILE | "edge.new" | quarantine::FOLDER)
 }

@@ -43,6 +43,7 @@ impl Mapping {
 
     /// The mapped words.
     #[expect(unsafe_code, reason = "shared memory becomes a slice of atomics here and nowhere else")]
+    #[expect(clippy::cast_ptr_alignment, reason = "a mapping starts at a page")]
     pub(super) fn words(&self) -> &[AtomicU64] {
         // SAFETY: the mapping is page-aligned, hence aligned for `AtomicU64`, `words * 8` bytes long, and
         // lives as long as `self`, which the slice borrows. Every access in this process goes through

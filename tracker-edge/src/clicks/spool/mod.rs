@@ -6,6 +6,7 @@ mod format;
 pub mod fs;
 pub mod mapping;
 pub(crate) mod metrics;
+mod quarantine;
 pub(crate) mod reader;
 mod recovery;
 mod segment;

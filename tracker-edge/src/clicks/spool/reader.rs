@@ -9,6 +9,7 @@
 
 use super::format::{self, RecordBuf, cut_salt};
 use super::fs::Fs;
+use super::quarantine;
 use super::segment::{Place, Segment, Step, View, lock, step};
 use super::state::Spool;
 use shared::Click;
@@ -314,6 +315,11 @@ impl Reader {
                 spool = %self.spool.id, segment = at.segment.index, slot = slots.start, first_seq = from, lost,
                 "damaged click records passed over and declared lost"
             );
+            let end = slots.end.min(slots.start + quarantine::BYTES_MAX / format::SLOT_LEN);
+            let bytes = at.view.bytes(slots.start..end.min(at.view.slots()));
+            if let (Some(folder), false) = (at.segment.path.parent(), bytes.is_empty()) {
+                quarantine::keep(folder, self.spool.id, from, &bytes);
+            }
         }
     }
 }

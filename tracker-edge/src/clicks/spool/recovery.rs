@@ -181,7 +181,9 @@ fn assemble(
     }
     let accepted = last.segment.end_seq()?;
     if accepted == 0 {
-        segments.iter().for_each(|found| remove(fs, &found.segment.path));
+        for found in &segments {
+            remove(fs, &found.segment.path);
+        }
         return None;
     }
     let spool = Spool::new(id, segments.iter().find_map(|found| found.edge).unwrap_or(edge), false);

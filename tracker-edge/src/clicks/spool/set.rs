@@ -123,7 +123,7 @@ impl SpoolSet {
         Ok(Arc::new(Self { upkeep: Arc::new(upkeep), threads: Mutex::default(), lock: Mutex::new(lock) }))
     }
 
-    fn start_threads(&self) {
+    pub(super) fn start_threads(&self) {
         let interval = self.upkeep.config.sync_interval;
         let spawn = |name: &str, pass: fn(&Upkeep)| {
             let upkeep = Arc::clone(&self.upkeep);
@@ -223,6 +223,12 @@ impl SpoolSet {
     #[cfg(test)]
     pub(super) fn tend(&self, now: Instant) {
         self.upkeep.tend(now);
+    }
+
+    /// Gives the folder back without a last sync, as the end of the process does.
+    #[cfg(test)]
+    pub(super) fn forget(&self) {
+        self.upkeep.forgotten.store(true, Ordering::Release);
     }
 
     /// One round of syncing.

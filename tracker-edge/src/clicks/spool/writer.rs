@@ -81,7 +81,10 @@ pub struct Writer {
 
 impl std::fmt::Debug for Writer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Writer").field("spool", &self.spool.id).field("next_seq", &self.next_seq).finish()
+        f.debug_struct("Writer")
+            .field("spool", &self.spool.id)
+            .field("next_seq", &self.next_seq)
+            .finish_non_exhaustive()
     }
 }
 

@@ -97,7 +97,7 @@ fn a_writer_that_was_never_used_leaves_nothing_behind() {
 fn segments_go_when_postgres_has_had_them_for_long_enough() {
     let dir = TempDir::new().unwrap();
     let mut config = config(&dir);
-    config.retain_for = Duration::from_secs(60);
+    config.retain_for = Duration::from_mins(1);
     let set = SpoolSet::open_on(config, std::sync::Arc::new(crate::clicks::spool::fs::Disk)).unwrap();
     let mut writer = set.writer();
     let spool = only_spool(&set);
@@ -136,7 +136,7 @@ fn segments_go_when_postgres_has_had_them_for_long_enough() {
     drop(writer);
     commit(2000);
     set.tend(now + Duration::from_secs(200));
-    set.tend(now + Duration::from_secs(300));
+    set.tend(now + Duration::from_mins(5));
     assert_eq!(lock(&spool.segments).len(), 1);
     lock(&spool.progress).ended = true;
     set.tend(now + Duration::from_secs(400));

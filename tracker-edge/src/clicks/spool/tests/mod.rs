@@ -1,4 +1,6 @@
 //! The spool from outside: folders, files, crashes and damage.
 
 mod basic;
+mod faulty;
 mod kit;
+mod limits;
