@@ -52,19 +52,27 @@ pub(crate) struct Progress {
     next: AtomicU64,
 }
 
-/// Clicks until `clicks` are acknowledged, over `connections` connections.
-pub(crate) async fn run(
-    target: &Target,
-    clicks: u64,
-    connections: usize,
-    progress: Arc<Progress>,
-) -> anyhow::Result<Outcome> {
+/// How much is clicked, and how fast.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Load {
+    /// Ends when so many are acknowledged.
+    pub(crate) clicks: u64,
+    /// Connections they come over.
+    pub(crate) connections: usize,
+    /// Clicks a second, each due at its own instant whether the one before was answered or not, and its
+    /// latency counted from when it was due; as fast as replies come when `None`.
+    pub(crate) per_second: Option<u32>,
+}
+
+/// Clicks until the load is done or `progress.stop` is set.
+pub(crate) async fn run(target: &Target, load: Load, progress: Arc<Progress>) -> anyhow::Result<Outcome> {
     let outcome = Arc::new(Mutex::new(Outcome::default()));
     let mut workers = tokio::task::JoinSet::new();
-    for _ in 0..connections {
+    let begin = Begin { at: Instant::now(), number: progress.next.load(Ordering::Relaxed) };
+    for _ in 0..load.connections {
         let (target, outcome, progress) = (target.clone(), outcome.clone(), progress.clone());
         workers.spawn(async move {
-            let mine = click(&target, clicks, &progress).await;
+            let mine = click(&target, load, begin, &progress).await;
             let mut all =
                 outcome.lock().map_err(|_| anyhow::anyhow!("another connection's worker panicked"))?;
             all.acknowledged.extend(mine.acknowledged);
@@ -81,11 +89,20 @@ pub(crate) async fn run(
     Ok(std::mem::take(&mut outcome))
 }
 
-async fn click(target: &Target, clicks: u64, progress: &Progress) -> Outcome {
+/// Where a phase's schedule starts; numbers go on from phase to phase.
+#[derive(Clone, Copy)]
+struct Begin {
+    at: Instant,
+    number: u64,
+}
+
+async fn click(target: &Target, load: Load, begin: Begin, progress: &Progress) -> Outcome {
     let mut outcome = Outcome::default();
     let mut connection: Option<TcpStream> = None;
     let mut buffer = Vec::with_capacity(1024);
-    while progress.acknowledged.load(Ordering::Relaxed) < clicks && !progress.stop.load(Ordering::Relaxed) {
+    while progress.acknowledged.load(Ordering::Relaxed) < load.clicks
+        && !progress.stop.load(Ordering::Relaxed)
+    {
         let Some(stream) = &mut connection else {
             match TcpStream::connect(target.addr).await {
                 Ok(stream) => {
@@ -98,16 +115,21 @@ async fn click(target: &Target, clicks: u64, progress: &Progress) -> Outcome {
             continue;
         };
         let number = progress.next.fetch_add(1, Ordering::Relaxed);
+        let mut due = Instant::now();
+        if let Some(per_second) = load.per_second {
+            let nth = number.saturating_sub(begin.number);
+            due = begin.at + Duration::from_secs(1).mul_f64(nth as f64 / f64::from(per_second));
+            tokio::time::sleep_until(due.into()).await;
+        }
         // A user agent of its own per click: no two are one visitor's, so none is a duplicate.
         let request = format!(
             "GET {}?sub1={number} HTTP/1.1\r\nHost: {}\r\nUser-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 Chrome/140.0.{number} Safari/537.36\r\nAccept: text/html\r\n\r\n",
             target.path, target.addr
         );
-        let sent = Instant::now();
         match tokio::time::timeout(REPLY_FOR, exchange(stream, &request, &target.location, &mut buffer)).await
         {
             Ok(Ok(())) => {
-                outcome.latencies_us.push(u32::try_from(sent.elapsed().as_micros()).unwrap_or(u32::MAX));
+                outcome.latencies_us.push(u32::try_from(due.elapsed().as_micros()).unwrap_or(u32::MAX));
                 outcome.acknowledged.push(number);
                 progress.acknowledged.fetch_add(1, Ordering::Relaxed);
             }

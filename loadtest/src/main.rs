@@ -1,12 +1,16 @@
 //! `loadtest`: how the system is proved. Every command starts what it needs, privately, and removes it.
 //!
 //! - `smoke`: one click becomes one commission, through kills
+//! - `faults`: the fault matrix, against real processes, under load
 //!
 //! Traffic goes to loopback only.
 
+mod account;
 mod api;
 mod clicker;
+mod faults;
 mod programs;
+mod proxy;
 mod smoke;
 mod stack;
 
@@ -25,6 +29,8 @@ struct Cli {
 enum Command {
     /// Sends clicks through an edge that is killed in between, and accounts for every one of them.
     Smoke(smoke::Args),
+    /// Causes faults under load, one after another, and accounts for every click.
+    Faults(faults::Args),
 }
 
 #[expect(clippy::print_stdout, reason = "the report goes to standard output")]
@@ -45,6 +51,7 @@ fn main() -> ExitCode {
     };
     let outcome = match cli.command {
         Command::Smoke(args) => runtime.block_on(smoke::run(&args)),
+        Command::Faults(args) => runtime.block_on(faults::run(&args)),
     };
     match outcome {
         Ok(true) => ExitCode::SUCCESS,

@@ -39,6 +39,7 @@ pub(crate) fn build() -> anyhow::Result<PathBuf> {
 pub(crate) struct Program {
     name: &'static str,
     path: PathBuf,
+    arguments: Vec<String>,
     env: Vec<(String, String)>,
     log: PathBuf,
     admin: SocketAddr,
@@ -46,7 +47,7 @@ pub(crate) struct Program {
 }
 
 impl Program {
-    /// A program that is not started yet. Its output is appended to `folder/NAME.log`.
+    /// A program that is not started yet: `name` and its arguments. Its output is appended to a log in `folder`.
     pub(crate) fn new(
         name: &'static str,
         binaries: &Path,
@@ -57,6 +58,7 @@ impl Program {
         Self {
             name: name.split(' ').next().unwrap_or(name),
             path: binaries.join(name.split(' ').next().unwrap_or(name)),
+            arguments: name.split(' ').skip(1).map(str::to_owned).collect(),
             env: env.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect(),
             log: folder.join(format!("{}.log", name.replace(' ', "-"))),
             admin,
@@ -89,8 +91,12 @@ impl Program {
 
     /// Starts the program without waiting for it.
     pub(crate) fn start(&mut self) -> anyhow::Result<()> {
-        self.child =
-            Some(self.command()?.spawn().with_context(|| format!("cannot start {}", self.path.display()))?);
+        self.child = Some(
+            self.command()?
+                .args(&self.arguments)
+                .spawn()
+                .with_context(|| format!("cannot start {}", self.path.display()))?,
+        );
         Ok(())
     }
 

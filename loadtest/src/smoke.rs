@@ -2,19 +2,14 @@
 //! whatever is killed meanwhile.
 
 use crate::api::Cast;
-use crate::clicker::{self, Progress, Target, percentile_us};
-use crate::say;
+use crate::clicker::{self, Load, Progress, Target, percentile_us};
 use crate::stack::Stack;
+use crate::{account, say};
 use anyhow::{Context, ensure};
 use serde_json::json;
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
-
-/// How long the pipeline may take to catch up after the last click.
-const CATCH_UP_FOR: Duration = Duration::from_mins(2);
-const POLL_PAUSE: Duration = Duration::from_millis(200);
 
 /// Settings of `smoke`.
 #[derive(clap::Args)]
@@ -50,9 +45,9 @@ pub(crate) async fn run(args: &Args) -> anyhow::Result<bool> {
     let progress = Arc::new(Progress::default());
     let started = Instant::now();
     let clicking = tokio::spawn({
-        let (target, progress, clicks, connections) =
-            (target.clone(), progress.clone(), args.clicks, args.connections);
-        async move { clicker::run(&target, clicks, connections, progress).await }
+        let (target, progress) = (target.clone(), progress.clone());
+        let load = Load { clicks: args.clicks, connections: args.connections, per_second: None };
+        async move { clicker::run(&target, load, progress).await }
     });
     let outcome = match disturb(args, &mut stack, &progress).await {
         Ok(()) => clicking.await.context("the clicker panicked")??,
@@ -77,14 +72,13 @@ pub(crate) async fn run(args: &Args) -> anyhow::Result<bool> {
     for wrong in &outcome.wrong {
         say(&format!("wrong reply: {wrong}"));
     }
-    let account = account(&stack, &outcome.acknowledged).await?;
+    let account = account::take(&stack, &outcome.acknowledged).await?;
     let commissions = sell_one(&cast).await?;
     let verdict = [
         ("replies that were not the redirect", outcome.wrong.len() as u64, 0),
-        ("acknowledged", outcome.acknowledged.len() as u64, outcome.acknowledged.len() as u64),
         ("lost", account.lost, 0),
         ("doubled", account.doubled, 0),
-        ("rows beyond those sent", account.unsent, 0),
+        ("parked or declared lost", account.parked + account.declared_loss, 0),
         ("accepted by the edge − stored", account.accepted.abs_diff(account.stored), 0),
         ("clicks in /api/usage − rows", account.used.abs_diff(account.stored), 0),
         ("commissions of one sale", commissions, 1),
@@ -136,78 +130,6 @@ async fn disturb(args: &Args, stack: &mut Stack, progress: &Progress) -> anyhow:
         }
     }
     Ok(())
-}
-
-/// What Postgres and the API say about the clicks.
-struct Account {
-    accepted: u64,
-    stored: u64,
-    used: u64,
-    lost: u64,
-    doubled: u64,
-    unsent: u64,
-}
-
-/// Waits until the pipeline has caught up, then compares click by click.
-async fn account(stack: &Stack, acknowledged: &[u64]) -> anyhow::Result<Account> {
-    let database = stack.database().await?;
-    let deadline = Instant::now() + CATCH_UP_FOR;
-    loop {
-        let stored: i64 = sqlx::query_scalar("SELECT count(*) FROM clicks").fetch_one(&database).await?;
-        let waiting: i64 =
-            sqlx::query_scalar("SELECT count(*) FROM click_deltas").fetch_one(&database).await?;
-        let shipped = stack.edge_metric("edge_clicks_unshipped").await? == 0;
-        if stored as usize >= acknowledged.len() && waiting == 0 && shipped {
-            break;
-        }
-        ensure!(
-            Instant::now() < deadline,
-            "after {CATCH_UP_FOR:?} only {stored} of {} clicks are stored, {waiting} deltas wait",
-            acknowledged.len()
-        );
-        tokio::time::sleep(POLL_PAUSE).await;
-    }
-    let notes: Vec<Option<Vec<u8>>> =
-        sqlx::query_scalar("SELECT notes FROM clicks").fetch_all(&database).await?;
-    let mut rows: HashMap<u64, u64> = HashMap::new();
-    for notes in &notes {
-        *rows.entry(number(notes.as_deref().unwrap_or_default())?).or_default() += 1;
-    }
-    let lost = acknowledged.iter().filter(|number| !rows.contains_key(number)).count() as u64;
-    let doubled = rows.values().filter(|count| **count > 1).count() as u64;
-    let highest = acknowledged.iter().max().copied().unwrap_or(0) + 1_000_000;
-    let unsent = rows.keys().filter(|number| **number > highest).count() as u64;
-    let (accepted, used): (i64, i64) = sqlx::query_as(
-        "SELECT (SELECT sum(watermark) FROM spools)::BIGINT,
-                (SELECT sum(used) FROM usage_months WHERE metric = 'clicks')::BIGINT",
-    )
-    .fetch_one(&database)
-    .await?;
-    Ok(Account {
-        accepted: accepted as u64,
-        stored: notes.len() as u64,
-        used: used as u64,
-        lost,
-        doubled,
-        unsent,
-    })
-}
-
-/// The number a click was sent with, from its `sub1`.
-fn number(notes: &[u8]) -> anyhow::Result<u64> {
-    let click = shared::Click {
-        at_ms: 0,
-        link: shared::LinkKey(1),
-        advertiser: 0,
-        visitor: 0,
-        class: shared::ClickClass::Human,
-        flags: 0,
-        country: [0; 2],
-        notes,
-    };
-    let sub1 =
-        click.notes().find(|(kind, _)| *kind == shared::click::note::SUB1).context("a click has no sub1")?;
-    Ok(std::str::from_utf8(sub1.1)?.parse()?)
 }
 
 /// Reports one sale and counts the commissions the affiliate sees.

@@ -4,6 +4,7 @@
 use crate::api::Api;
 use crate::clicker::Target;
 use crate::programs::{self, Program, signal};
+use crate::proxy::Proxy;
 use anyhow::{Context, ensure};
 use sqlx::PgPool;
 use std::net::{SocketAddr, TcpListener};
@@ -23,6 +24,31 @@ struct Lab {
     account: Option<(u32, u32)>,
 }
 
+/// How a stack differs from the plain one.
+#[derive(Default)]
+pub(crate) struct Options {
+    /// Further settings of the edge.
+    pub(crate) edge: Vec<(&'static str, String)>,
+    /// Further settings of the control plane.
+    pub(crate) control: Vec<(&'static str, String)>,
+    /// Further arguments of Redis.
+    pub(crate) redis: Vec<String>,
+    /// Put misbehaving proxies between the programs and their servers.
+    pub(crate) proxies: bool,
+    /// Where the edge's spool is, when not in the run's folder.
+    pub(crate) spool: Option<PathBuf>,
+}
+
+/// The proxies of a stack that has them.
+pub(crate) struct Proxies {
+    /// Between edge and Redis.
+    pub(crate) edge_redis: Proxy,
+    /// Between control plane and Redis.
+    pub(crate) control_redis: Proxy,
+    /// Between control plane and Postgres.
+    pub(crate) control_postgres: Proxy,
+}
+
 /// Everything that runs. Dropping it kills and removes it.
 pub(crate) struct Stack {
     /// The edge.
@@ -31,11 +57,19 @@ pub(crate) struct Stack {
     pub(crate) control_plane: Program,
     /// Where redirects are.
     pub(crate) edge_addr: SocketAddr,
-    edge_admin: SocketAddr,
+    /// The edge's spool.
+    pub(crate) spool: PathBuf,
+    /// The proxies, if asked for.
+    pub(crate) proxies: Option<Proxies>,
+    redis_args: Vec<String>,
+    control_env: Vec<(&'static str, String)>,
+    binaries: PathBuf,
+    keep: bool,
     api_addr: SocketAddr,
     database_url: String,
     lab: Lab,
     redis_port: u16,
+    postgres_port: u16,
     redis: Option<Child>,
     postgres: Option<Child>,
     folder: PathBuf,
@@ -103,14 +137,11 @@ fn log_to(path: &Path) -> anyhow::Result<Stdio> {
 impl Stack {
     /// Builds our programs, starts everything and waits until it is ready.
     pub(crate) async fn start() -> anyhow::Result<Self> {
-        Self::start_with(&[], &[]).await
+        Self::start_with(Options::default()).await
     }
 
-    /// The same with further settings for the edge and the control plane.
-    pub(crate) async fn start_with(
-        edge: &[(&str, String)],
-        control: &[(&str, String)],
-    ) -> anyhow::Result<Self> {
+    /// The same, set up otherwise.
+    pub(crate) async fn start_with(options: Options) -> anyhow::Result<Self> {
         let lab = Lab::find()?;
         let binaries = programs::build()?;
         let folder = lab.home.join(format!("load-{}", std::process::id()));
@@ -118,40 +149,61 @@ impl Stack {
         let [pg_port, redis_port, api, api_admin, edge_port, edge_admin] = free_ports()?;
         let local = |port: u16| SocketAddr::from(([127, 0, 0, 1], port));
         let postgres = start_postgres(&lab, &folder, pg_port)?;
-        let redis = start_redis(&lab, &folder, redis_port)?;
+        let redis = start_redis(&lab, &folder, redis_port, &options.redis)?;
         let database_url = format!("postgres://aos@127.0.0.1:{pg_port}/postgres");
+        let proxies = if options.proxies {
+            Some(Proxies {
+                edge_redis: Proxy::start(local(redis_port)).await?,
+                control_redis: Proxy::start(local(redis_port)).await?,
+                control_postgres: Proxy::start(local(pg_port)).await?,
+            })
+        } else {
+            None
+        };
+        let through = |proxy: Option<&Proxy>, port: u16| proxy.map_or(local(port), |proxy| proxy.addr);
+        let edge_redis = through(proxies.as_ref().map(|all| &all.edge_redis), redis_port);
+        let control_redis = through(proxies.as_ref().map(|all| &all.control_redis), redis_port);
+        let control_postgres = through(proxies.as_ref().map(|all| &all.control_postgres), pg_port);
+        let spool = options.spool.unwrap_or_else(|| folder.join("spool"));
         let common = [
-            ("AOS_REDIS_URL", format!("redis://127.0.0.1:{redis_port}/")),
             ("AOS_SECRET", "5ec2e7".repeat(11).chars().take(64).collect()),
             ("AOS_CLICK_SHARDS", "4".to_owned()),
             ("AOS_LOG", "info".to_owned()),
         ];
         let mut control_env = common.to_vec();
         control_env.extend([
-            ("AOS_DATABASE_URL", database_url.clone()),
+            ("AOS_REDIS_URL", format!("redis://{control_redis}/")),
+            ("AOS_DATABASE_URL", format!("postgres://aos@{control_postgres}/postgres")),
             ("AOS_ADDR", local(api).to_string()),
             ("AOS_ADMIN_ADDR", local(api_admin).to_string()),
             ("AOS_API_ORIGIN", format!("http://{}", local(api))),
             ("AOS_TRACKING_ORIGIN", format!("http://{}", local(edge_port))),
             ("AOS_SIGNUPS_PER_HOUR", "0".to_owned()),
         ]);
-        control_env.extend_from_slice(control);
+        control_env.extend(options.control);
         let mut edge_env = common.to_vec();
         edge_env.extend([
+            ("AOS_REDIS_URL", format!("redis://{edge_redis}/")),
             ("AOS_EDGE_ADDR", local(edge_port).to_string()),
             ("AOS_EDGE_ADMIN_ADDR", local(edge_admin).to_string()),
-            ("AOS_EDGE_SPOOL_DIR", folder.join("spool").display().to_string()),
+            ("AOS_EDGE_SPOOL_DIR", spool.display().to_string()),
         ]);
-        edge_env.extend_from_slice(edge);
+        edge_env.extend(options.edge);
         let mut stack = Self {
             edge: Program::new("tracker-edge", &binaries, &folder, local(edge_admin), &edge_env),
             control_plane: Program::new("control-plane", &binaries, &folder, local(api_admin), &control_env),
             edge_addr: local(edge_port),
-            edge_admin: local(edge_admin),
+            spool,
+            proxies,
+            redis_args: options.redis,
+            control_env,
+            binaries,
+            keep: false,
             api_addr: local(api),
             database_url,
             lab,
             redis_port,
+            postgres_port: pg_port,
             redis: Some(redis),
             postgres: Some(postgres),
             folder,
@@ -218,19 +270,6 @@ impl Stack {
         }
     }
 
-    /// The sum of one metric of the edge over its labels; an error when it has none.
-    pub(crate) async fn edge_metric(&self, name: &str) -> anyhow::Result<u64> {
-        let http = reqwest::Client::builder().no_proxy().build()?;
-        let text = http.get(format!("http://{}/metrics", self.edge_admin)).send().await?.text().await?;
-        let values = text.lines().filter_map(|line| {
-            let (series, value) = line.rsplit_once(' ')?;
-            (series.split('{').next() == Some(name)).then(|| value.parse::<f64>().ok()).flatten()
-        });
-        let values: Vec<f64> = values.collect();
-        ensure!(!values.is_empty(), "the edge has no metric {name}");
-        Ok(values.iter().sum::<f64>() as u64)
-    }
-
     /// `kill -9` of Redis; everything in it is gone.
     pub(crate) fn kill_redis(&mut self) -> anyhow::Result<()> {
         if let Some(mut child) = self.redis.take() {
@@ -240,9 +279,74 @@ impl Stack {
         Ok(())
     }
 
+    /// Sends a signal to Redis: SIGSTOP makes it a peer that is there and says nothing.
+    pub(crate) fn signal_redis(&self, what: i32) -> anyhow::Result<()> {
+        signal(self.redis.as_ref().context("Redis does not run")?.id(), what)
+    }
+
+    /// Sends a signal to Postgres and all its backends.
+    pub(crate) fn signal_postgres(&self, what: i32) -> anyhow::Result<()> {
+        let leader = self.postgres.as_ref().context("Postgres does not run")?.id();
+        let children =
+            std::fs::read_to_string(format!("/proc/{leader}/task/{leader}/children")).unwrap_or_default();
+        for child in children.split_whitespace() {
+            signal(child.parse()?, what)?;
+        }
+        signal(leader, what)
+    }
+
+    /// `kill -9` of Postgres with all its backends.
+    pub(crate) fn kill_postgres(&mut self) -> anyhow::Result<()> {
+        self.signal_postgres(libc::SIGKILL)?;
+        if let Some(mut postgres) = self.postgres.take() {
+            postgres.wait().context("cannot wait for Postgres")?;
+        }
+        Ok(())
+    }
+
+    /// Starts Postgres again on the data it left.
+    pub(crate) fn start_postgres(&mut self) -> anyhow::Result<()> {
+        // A killed server leaves its lock file; its process is gone, we waited for it.
+        std::fs::remove_file(self.folder.join("postgres/postmaster.pid")).ok();
+        self.postgres = Some(run_postgres(&self.lab, &self.folder, self.postgres_port)?);
+        Ok(())
+    }
+
+    /// A connection for commands to Redis, past any proxy.
+    pub(crate) async fn redis(&self) -> anyhow::Result<redis::aio::MultiplexedConnection> {
+        let client = redis::Client::open(format!("redis://127.0.0.1:{}/", self.redis_port))?;
+        client.get_multiplexed_async_connection().await.context("cannot reach Redis")
+    }
+
+    /// `kill -9` of one Postgres backend that works for the control plane.
+    pub(crate) async fn kill_a_backend(&self) -> anyhow::Result<()> {
+        let database = self.database().await?;
+        let pid: Option<i32> = sqlx::query_scalar(
+            "SELECT pid FROM pg_stat_activity WHERE application_name LIKE 'control-plane%' ORDER BY random() LIMIT 1",
+        )
+        .fetch_optional(&database)
+        .await?;
+        let pid = pid.context("the control plane has no connection")?;
+        signal(pid.unsigned_abs(), libc::SIGKILL)
+    }
+
+    /// Another drainer on the same streams and database, not started yet.
+    pub(crate) fn second_drainer(&self) -> anyhow::Result<Program> {
+        let [admin] = free_ports()?;
+        let admin = SocketAddr::from(([127, 0, 0, 1], admin));
+        let mut env = self.control_env.clone();
+        env.push(("AOS_ADMIN_ADDR", admin.to_string()));
+        Ok(Program::new("control-plane drain", &self.binaries, &self.folder, admin, &env))
+    }
+
+    /// Leaves the run's folder, with its logs, where it is.
+    pub(crate) fn keep_folder(&mut self) {
+        self.keep = true;
+    }
+
     /// Starts Redis again, empty.
     pub(crate) fn start_redis(&mut self) -> anyhow::Result<()> {
-        self.redis = Some(start_redis(&self.lab, &self.folder, self.redis_port)?);
+        self.redis = Some(start_redis(&self.lab, &self.folder, self.redis_port, &self.redis_args)?);
         Ok(())
     }
 
@@ -264,7 +368,7 @@ impl Drop for Stack {
             signal(postgres.id(), libc::SIGQUIT).ok();
             postgres.wait().ok();
         }
-        if std::thread::panicking() {
+        if self.keep || std::thread::panicking() {
             crate::say(&format!("logs are kept in {}", self.folder.display()));
         } else {
             std::fs::remove_dir_all(&self.folder).ok();
@@ -272,10 +376,11 @@ impl Drop for Stack {
     }
 }
 
-fn start_redis(lab: &Lab, folder: &Path, port: u16) -> anyhow::Result<Child> {
+fn start_redis(lab: &Lab, folder: &Path, port: u16, further: &[String]) -> anyhow::Result<Child> {
     lab.command(&lab.redis.join("redis-server"))
         .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"])
         .args(["--maxmemory-policy", "noeviction", "--dir", "/"])
+        .args(further)
         .stdout(log_to(&folder.join("redis.log"))?)
         .stderr(Stdio::null())
         .spawn()
@@ -304,6 +409,11 @@ fn start_postgres(lab: &Lab, folder: &Path, port: u16) -> anyhow::Result<Child> 
         .status()
         .context("cannot run initdb")?;
     ensure!(made.success(), "initdb failed; see {}", folder.join("initdb.log").display());
+    run_postgres(lab, folder, port)
+}
+
+fn run_postgres(lab: &Lab, folder: &Path, port: u16) -> anyhow::Result<Child> {
+    let data = folder.join("postgres");
     lab.command(&lab.postgres.join("postgres"))
         .arg("-D")
         .arg(&data)

@@ -1,0 +1,113 @@
+//! A TCP proxy of our own that misbehaves on command: slow, silent, cut, forgetful.
+
+use anyhow::Context;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+
+const SILENCE_PAUSE: Duration = Duration::from_millis(20);
+
+/// How the proxy behaves; may change at any time.
+#[derive(Debug, Default)]
+struct Behaviour {
+    /// Bytes are taken and kept back: a peer that is there and says nothing.
+    silent: AtomicBool,
+    /// Every chunk waits so long in each direction.
+    delay_ms: AtomicU64,
+    /// Replies are thrown away, and the connection is cut after the first one.
+    forget_replies: AtomicBool,
+}
+
+/// A running proxy. It ends when this is dropped.
+#[derive(Clone)]
+pub(crate) struct Proxy {
+    /// Where it listens.
+    pub(crate) addr: SocketAddr,
+    behaviour: Arc<Behaviour>,
+    cut: Arc<watch::Sender<u64>>,
+}
+
+impl Proxy {
+    /// Listens on a free port and forwards to `target`.
+    pub(crate) async fn start(target: SocketAddr) -> anyhow::Result<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0").await.context("no free port for the proxy")?;
+        let proxy = Self {
+            addr: listener.local_addr()?,
+            behaviour: Arc::default(),
+            cut: Arc::new(watch::Sender::new(0)),
+        };
+        let (behaviour, cut) = (proxy.behaviour.clone(), Arc::downgrade(&proxy.cut));
+        tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                let Some(cut) = cut.upgrade() else { return };
+                tokio::spawn(forward(client, target, behaviour.clone(), cut.subscribe()));
+            }
+        });
+        Ok(proxy)
+    }
+
+    /// Takes bytes and passes none on, or goes back to passing them on.
+    pub(crate) fn silent(&self, silent: bool) {
+        self.behaviour.silent.store(silent, Ordering::Relaxed);
+    }
+
+    /// Makes every chunk wait in each direction.
+    pub(crate) fn delay(&self, delay: Duration) {
+        self.behaviour.delay_ms.store(delay.as_millis() as u64, Ordering::Relaxed);
+    }
+
+    /// Requests arrive, replies do not.
+    pub(crate) fn forget_replies(&self, forget: bool) {
+        self.behaviour.forget_replies.store(forget, Ordering::Relaxed);
+    }
+
+    /// Cuts every connection.
+    pub(crate) fn cut(&self) {
+        self.cut.send_modify(|generation| *generation += 1);
+    }
+}
+
+async fn forward(
+    client: TcpStream,
+    target: SocketAddr,
+    behaviour: Arc<Behaviour>,
+    mut cut: watch::Receiver<u64>,
+) {
+    let Ok(server) = TcpStream::connect(target).await else { return };
+    // Delays are ours to make, not the kernel's.
+    client.set_nodelay(true).ok();
+    server.set_nodelay(true).ok();
+    let (from_client, to_client) = client.into_split();
+    let (from_server, to_server) = server.into_split();
+    tokio::select! {
+        () = pump(from_client, to_server, &behaviour, false) => {}
+        () = pump(from_server, to_client, &behaviour, true) => {}
+        _ = cut.changed() => {}
+    }
+}
+
+async fn pump(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, behaviour: &Behaviour, replies: bool) {
+    let mut buffer = vec![0; 64 * 1024];
+    loop {
+        let Ok(read) = from.read(&mut buffer).await else { return };
+        if read == 0 || (replies && behaviour.forget_replies.load(Ordering::Relaxed)) {
+            return;
+        }
+        while behaviour.silent.load(Ordering::Relaxed) {
+            tokio::time::sleep(SILENCE_PAUSE).await;
+        }
+        let delay = Duration::from_millis(behaviour.delay_ms.load(Ordering::Relaxed));
+        if !delay.is_zero() {
+            tokio::time::sleep(delay).await;
+        }
+        let Some(chunk) = buffer.get(..read) else { return };
+        if to.write_all(chunk).await.is_err() {
+            return;
+        }
+    }
+}
