@@ -92,6 +92,53 @@ pub(crate) const CHECKS: &[Check] = &[
                LIMIT 100",
     },
     Check {
+        name: "I9",
+        rule: "what was used is included, billed or over the limit, and the allowance went first",
+        sql: "SELECT to_jsonb(broken) AS row
+                FROM (SELECT advertiser, month, metric, used, included, billed, over_limit
+                        FROM usage_months
+                       WHERE used <> included + billed + over_limit
+                          OR ((billed > 0 OR over_limit > 0)
+                              AND included < CASE metric WHEN 'clicks' THEN 10000 WHEN 'conversions' THEN 100 ELSE 50 END)
+                          OR (over_limit > 0 AND metric <> 'clicks')) AS broken
+               LIMIT 100",
+    },
+    Check {
+        name: "I10",
+        rule: "what was billed in a month is what the ledger moved for it, at a price of the list",
+        sql: "SELECT to_jsonb(broken) AS row
+                FROM (SELECT coalesce(usage.agent_id, moved.owner_id) AS agent_id, coalesce(usage.month, moved.month) AS month,
+                             coalesce(usage.metric, moved.kind) AS metric, usage.billed, usage.amount_micros,
+                             moved.quantity, moved.moved_micros, moved.prices
+                        FROM (SELECT agents.id AS agent_id, month, metric, billed, amount_micros
+                                FROM usage_months
+                                JOIN agents ON agents.number = usage_months.advertiser
+                               WHERE billed > 0 OR amount_micros > 0) AS usage
+                        FULL JOIN (SELECT account.owner_id, transfer.month, account.kind, sum(transfer.quantity) AS quantity,
+                                          sum(transfer.amount_micros) AS moved_micros,
+                                          array_agg(DISTINCT transfer.unit_micros) AS prices
+                                     FROM ledger_transfers AS transfer
+                                     JOIN ledger_accounts AS account ON account.id = transfer.credit_account
+                                    WHERE account.kind IN ('clicks', 'conversions', 'matching_requests')
+                                    GROUP BY account.owner_id, transfer.month, account.kind) AS moved
+                          ON moved.owner_id = usage.agent_id AND moved.month = usage.month AND moved.kind = usage.metric
+                       WHERE usage.billed IS DISTINCT FROM moved.quantity
+                          OR usage.amount_micros IS DISTINCT FROM moved.moved_micros
+                          OR NOT moved.prices <@ CASE moved.kind WHEN 'clicks' THEN ARRAY[2000, 1000]
+                                                                WHEN 'conversions' THEN ARRAY[300000, 150000]
+                                                                ELSE ARRAY[50000, 25000] END::BIGINT[]) AS broken
+               LIMIT 100",
+    },
+    Check {
+        name: "I11",
+        rule: "no month includes more than the largest allowance",
+        sql: "SELECT to_jsonb(broken) AS row
+                FROM (SELECT advertiser, month, metric, included
+                        FROM usage_months
+                       WHERE included > CASE metric WHEN 'clicks' THEN 500000 WHEN 'conversions' THEN 1000 ELSE 50 END) AS broken
+               LIMIT 100",
+    },
+    Check {
         name: "I22a",
         rule: "a top-up credited its wallet once, with its amount, if it was paid and only then",
         sql: "SELECT to_jsonb(broken) AS row

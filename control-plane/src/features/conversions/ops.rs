@@ -159,7 +159,7 @@ pub async fn record(
     commissions::ops::insert(conn, &commission).await?;
     let conversion = load(conn, id).await?;
     // Last: it locks the account's usage until the commit.
-    usage::ops::charge_conversion(conn, tracked.advertiser_number, now).await?;
+    usage::ops::charge_conversion(conn, tracked.advertiser_number, id, now).await?;
     Ok(conversion)
 }
 

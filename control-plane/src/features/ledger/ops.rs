@@ -6,7 +6,9 @@ use crate::error::{Error, Result};
 use crate::money::Micros;
 use crate::page::Page;
 use chrono::{DateTime, Utc};
+use shared::id::AgentId;
 use sqlx::PgConnection;
+use std::collections::HashMap;
 
 /// Moves money once, or says what is missing.
 pub async fn post(conn: &mut PgConnection, now: DateTime<Utc>, posting: &Posting) -> Result<Posted> {
@@ -50,4 +52,14 @@ pub async fn list_entries(
 ) -> Result<(Vec<Entry>, i64)> {
     let total = queries::count_entries(conn, account, side).await?;
     Ok((queries::list_entries(conn, account, side, page).await?, total))
+}
+
+/// Locks these agents' wallets in the order of their ids and says what they hold. A caller that bills from
+/// them posts afterwards; the only other accounts it may touch are the agents' own fee accounts, which
+/// nobody locks without the agent's usage row.
+pub async fn lock_wallets(conn: &mut PgConnection, owners: &[AgentId]) -> Result<HashMap<AgentId, Micros>> {
+    if owners.is_empty() {
+        return Ok(HashMap::new());
+    }
+    Ok(queries::lock_wallets(conn, owners).await?.into_iter().collect())
 }

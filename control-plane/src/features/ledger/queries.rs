@@ -5,7 +5,7 @@ use crate::error::{Error, Result};
 use crate::money::Micros;
 use crate::page::Page;
 use chrono::{DateTime, Utc};
-use shared::id::TransferId;
+use shared::id::{AgentId, TransferId};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
@@ -127,6 +127,23 @@ pub(crate) async fn list_entries(
     .bind(credits)
     .bind(page.limit())
     .bind(page.offset())
+    .fetch_all(conn)
+    .await?)
+}
+
+pub(crate) async fn lock_wallets(
+    conn: &mut PgConnection,
+    owners: &[AgentId],
+) -> Result<Vec<(AgentId, Micros)>> {
+    Ok(sqlx::query_as(
+        "SELECT owner_id, balance_micros
+           FROM ledger_accounts
+          WHERE owner_id = ANY ($1) AND kind = 'wallet' AND currency = $2
+          ORDER BY id
+            FOR NO KEY UPDATE",
+    )
+    .bind(owners.iter().map(|owner| owner.uuid()).collect::<Vec<_>>())
+    .bind(CURRENCY)
     .fetch_all(conn)
     .await?)
 }

@@ -2,10 +2,12 @@
 
 use super::model::{self, Provider, Settings, Topup};
 use super::queries::{self, NewTopup};
-use super::wire::{AutoTopupRequest, WalletResponse};
+use super::wire::{WalletPatch, WalletResponse};
+use crate::auth;
 use crate::error::{Error, Result};
 use crate::features::ledger::model::{Account, AccountKind, CURRENCY, Posted, Posting, TransferKind};
 use crate::features::ledger::ops as ledger;
+use crate::features::usage;
 use crate::money::Micros;
 use crate::web::extract::Patch;
 use shared::Clock;
@@ -13,7 +15,13 @@ use shared::id::{AgentId, TopupId};
 use sqlx::PgConnection;
 
 /// The wallet as it stands.
-pub async fn wallet(conn: &mut PgConnection, agent: AgentId, provider: Provider) -> Result<WalletResponse> {
+pub async fn wallet(
+    conn: &mut PgConnection,
+    clock: &dyn Clock,
+    agent: auth::Agent,
+    provider: Provider,
+) -> Result<WalletResponse> {
+    let auth::Agent { id: agent, number, .. } = agent;
     let wallet = ledger::standing(conn, Account::wallet(agent)).await?;
     let held = ledger::balance(conn, Account::of(agent, AccountKind::Held)).await?;
     let arrears = ledger::balance(conn, Account::of(agent, AccountKind::Arrears)).await?;
@@ -25,6 +33,8 @@ pub async fn wallet(conn: &mut PgConnection, agent: AgentId, provider: Provider)
         owed: Micros::ZERO.minus(arrears).map_err(Error::bug)?,
         funded: wallet.version > 0,
         auto_topup: settings.into(),
+        monthly_spend_cap: usage::ops::spend_cap(conn, number).await?,
+        spent_this_month: usage::ops::spent(conn, number, usage::model::month_of(clock.now())).await?,
         provider: provider.as_str(),
     })
 }
@@ -80,10 +90,16 @@ pub async fn balance(conn: &mut PgConnection, agent: AgentId) -> Result<Micros> 
 pub async fn change_settings(
     conn: &mut PgConnection,
     clock: &dyn Clock,
-    agent: AgentId,
-    auto_topup: Patch<AutoTopupRequest>,
+    agent: auth::Agent,
+    patch: WalletPatch,
 ) -> Result<()> {
-    let settings = match auto_topup {
+    let now = clock.now();
+    match patch.monthly_spend_cap {
+        Patch::Keep => {}
+        Patch::Clear => usage::ops::set_spend_cap(conn, agent.number, None, now).await?,
+        Patch::Set(cap) => usage::ops::set_spend_cap(conn, agent.number, Some(cap), now).await?,
+    }
+    let settings = match patch.auto_topup {
         Patch::Keep => return Ok(()),
         Patch::Clear => Settings::default(),
         Patch::Set(wish) => Settings {
@@ -91,7 +107,7 @@ pub async fn change_settings(
             auto_topup_amount_micros: Some(model::topup_amount("auto_topup.amount", wish.amount)?),
         },
     };
-    queries::save_settings(conn, agent, &settings, clock.now()).await
+    queries::save_settings(conn, agent.id, &settings, now).await
 }
 
 fn threshold(threshold: Micros) -> Result<Micros> {

@@ -38,7 +38,7 @@ pub fn router() -> OpenApiRouter<App> {
 )]
 async fn get_wallet(State(app): State<App>, caller: auth::Agent) -> Reply {
     let mut conn = app.db_read().acquire().await.map_err(Error::from)?;
-    Ok(respond::ok(&ops::wallet(&mut conn, caller.id, Provider::Sandbox).await?))
+    Ok(respond::ok(&ops::wallet(&mut conn, app.clock(), caller, Provider::Sandbox).await?))
 }
 
 /// Change the wallet's settings
@@ -54,8 +54,8 @@ async fn get_wallet(State(app): State<App>, caller: auth::Agent) -> Reply {
 async fn change_wallet(State(app): State<App>, caller: auth::Agent, mut payload: Payload) -> Reply {
     let patch: WalletPatch = payload.json()?;
     let mut unit = payload.unit(&app, &caller.id.to_string()).await?;
-    ops::change_settings(&mut unit, app.clock(), caller.id, patch.auto_topup).await?;
-    let wallet = ops::wallet(&mut unit, caller.id, Provider::Sandbox).await?;
+    ops::change_settings(&mut unit, app.clock(), caller, patch).await?;
+    let wallet = ops::wallet(&mut unit, app.clock(), caller, Provider::Sandbox).await?;
     unit.ok(&wallet).await
 }
 

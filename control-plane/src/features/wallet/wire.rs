@@ -25,6 +25,10 @@ pub struct WalletResponse {
     pub funded: bool,
     /// Topping up by itself.
     pub auto_topup: AutoTopup,
+    /// What metered calls may cost in a UTC month; null for no cap.
+    pub monthly_spend_cap: Option<Micros>,
+    /// What they cost this month so far.
+    pub spent_this_month: Micros,
     /// How top-ups are paid: `sandbox` or `stripe`.
     pub provider: &'static str,
 }
@@ -187,6 +191,10 @@ pub struct WalletPatch {
     #[serde(default)]
     #[schema(value_type = Option<AutoTopupRequest>)]
     pub auto_topup: Patch<AutoTopupRequest>,
+    /// What metered calls may cost in a UTC month, 0 to 1,000,000; `null` lifts the cap.
+    #[serde(default)]
+    #[schema(value_type = Option<Micros>, minimum = 0, maximum = 1000000, example = 50)]
+    pub monthly_spend_cap: Patch<Micros>,
 }
 
 /// When to top up, and by how much.

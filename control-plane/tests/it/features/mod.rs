@@ -3,4 +3,5 @@
 mod agents;
 mod conversions;
 mod ledger;
+mod usage;
 mod wallet;

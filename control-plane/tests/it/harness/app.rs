@@ -86,6 +86,25 @@ impl TestApp {
         self.with_key(&key).known_as(reply.body)
     }
 
+    /// An agent's account number.
+    pub(crate) async fn number(&self, agent: &Client) -> i32 {
+        sqlx::query_scalar("SELECT number FROM agents WHERE id = $1")
+            .bind(agent.agent_id())
+            .fetch_one(self.app.db())
+            .await
+            .unwrap()
+    }
+
+    /// Puts an agent on a plan without buying it.
+    pub(crate) async fn set_tier(&self, agent: &Client, tier: &str) {
+        sqlx::query("UPDATE agents SET tier = $2 WHERE id = $1")
+            .bind(agent.agent_id())
+            .bind(tier)
+            .execute(self.app.db())
+            .await
+            .unwrap();
+    }
+
     /// The time the service sees.
     pub(crate) fn now(&self) -> DateTime<Utc> {
         self.app.clock().now()

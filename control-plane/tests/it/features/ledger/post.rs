@@ -20,9 +20,9 @@ fn fund(agent: AgentId, micros: i64, reference: &str) -> Posting {
 fn spend(agent: AgentId, micros: i64, reference: &str) -> Posting {
     Posting {
         debit: Account::wallet(agent),
-        credit: Account::of(agent, AccountKind::Conversions),
+        credit: Account::of(agent, AccountKind::Pro),
         amount: Micros(micros),
-        kind: TransferKind::Conversion,
+        kind: TransferKind::Pro,
         reference: reference.to_owned(),
         metered: None,
     }

@@ -17,6 +17,19 @@ async fn topping_up_by_itself_is_set_kept_and_turned_off() {
 }
 
 #[tokio::test]
+async fn a_spend_cap_is_set_kept_and_lifted() {
+    let app = TestApp::start().await;
+    let agent = app.agent("Payer").await;
+    for cap in [json!(50), json!(0), json!(12.345678), json!(1000000)] {
+        let set = agent.patch("/api/wallet", json!({"monthly_spend_cap": cap})).await;
+        assert_eq!(set.expect(200)["monthly_spend_cap"], cap);
+    }
+    assert_eq!(agent.patch("/api/wallet", json!({})).await.expect(200)["monthly_spend_cap"], 1000000);
+    let lifted = agent.patch("/api/wallet", json!({"monthly_spend_cap": null})).await;
+    assert!(lifted.expect(200)["monthly_spend_cap"].is_null());
+}
+
+#[tokio::test]
 async fn wrong_settings_change_nothing() {
     let app = TestApp::start().await;
     let agent = app.agent("Payer").await;
@@ -25,6 +38,9 @@ async fn wrong_settings_change_nothing() {
         json!({"auto_topup": {"threshold": -1, "amount": 20}}),
         json!({"auto_topup": {"threshold": 501, "amount": 20}}),
         json!({"auto_topup": true}),
+        json!({"monthly_spend_cap": -1}),
+        json!({"monthly_spend_cap": 1000000.01}),
+        json!({"monthly_spend_cap": "50"}),
         json!({"balance": 1000}),
         json!({"currency": "eur"}),
     ] {

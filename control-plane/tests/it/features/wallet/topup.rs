@@ -12,7 +12,8 @@ async fn the_sandbox_credits_at_once_and_says_what_it_is() {
         *wallet.expect(200),
         json!({
             "balance": 0, "currency": "usd", "held": 0, "owed": 0, "funded": false,
-            "auto_topup": {"enabled": false, "threshold": null, "amount": null}, "provider": "sandbox",
+            "auto_topup": {"enabled": false, "threshold": null, "amount": null},
+            "monthly_spend_cap": null, "spent_this_month": 0, "provider": "sandbox",
         })
     );
     let topup = agent.post("/api/wallet/topup", json!({"amount": 20})).await;

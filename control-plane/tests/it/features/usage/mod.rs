@@ -1,0 +1,5 @@
+//! Metering: allowance, then wallet, then refusal or over the limit.
+
+mod charge;
+mod clicks;
+mod conversions;
