@@ -6,6 +6,7 @@ use crate::config::Config;
 use crate::db::{self, PoolSettings, Tx};
 use crate::error::Result;
 use crate::redis;
+use crate::web::egress::{Egress, Policy};
 use secrecy::ExposeSecret;
 use shared::click_id::ClickIdKey;
 use shared::keys::Keys;
@@ -24,6 +25,7 @@ struct Inner {
     db_read: PgPool,
     db_worker: PgPool,
     redis: redis::Pool,
+    egress: Egress,
     clock: Arc<dyn Clock>,
     keys: Keys,
     token_key: TokenKey,
@@ -47,6 +49,7 @@ impl App {
             db_read: db::pool(url, PoolSettings::read(config.db_read_connections))?,
             db_worker: db::pool(url, PoolSettings::worker(config.db_worker_connections))?,
             redis: redis::pool(config.redis_url.expose_secret(), 16)?,
+            egress: Egress::new(Policy::new(config.egress_allow.clone()))?,
             clock,
             keys: Keys::new(config.redis_prefix.clone()),
             token_key: TokenKey::new(&config.secret),
@@ -84,6 +87,11 @@ impl App {
     /// Redis for requests and jobs.
     pub fn redis(&self) -> &redis::Pool {
         &self.0.redis
+    }
+
+    /// Calls to URLs that customers chose.
+    pub fn egress(&self) -> &Egress {
+        &self.0.egress
     }
 
     /// The clock.

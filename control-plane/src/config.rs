@@ -4,6 +4,7 @@
 //! mistake at a time. The program exits with 64 when it cannot start because of its settings.
 
 use clap::{Args, Parser, Subcommand};
+use ipnet::IpNet;
 use secrecy::{ExposeSecret, SecretString};
 use shared::Secret;
 use shared::keys::CLICK_SHARDS_DEFAULT;
@@ -84,6 +85,9 @@ pub struct Settings {
     /// Sign-ups and quickstarts one client address may make in an hour; 0 lifts the limit.
     #[arg(long, env = "AOS_SIGNUPS_PER_HOUR", global = true, default_value_t = 60)]
     pub signups_per_hour: u32,
+    /// Networks that webhooks may reach beside the public internet, as `127.0.0.0/8,10.1.0.0/16`.
+    #[arg(long, env = "AOS_EGRESS_ALLOW", global = true, default_value = "")]
+    pub egress_allow: String,
     /// Seconds a stop waits for what is in flight.
     #[arg(long, env = "AOS_DRAIN_SECONDS", global = true, default_value_t = 10)]
     pub drain_seconds: u64,
@@ -124,6 +128,8 @@ pub struct Config {
     pub db_worker_connections: u32,
     /// Limit of the public POSTs per client address and hour; 0 for none.
     pub signups_per_hour: u32,
+    /// Networks open to webhooks beside the public internet.
+    pub egress_allow: Vec<IpNet>,
     /// Patience of a stop, in seconds.
     pub drain_seconds: u64,
     /// Log filter.
@@ -145,10 +151,21 @@ impl Config {
         let api_origin = problems.take("AOS_API_ORIGIN", origin(&settings.api_origin));
         let tracking_origin = problems.take("AOS_TRACKING_ORIGIN", origin(&settings.tracking_origin));
         let log_format = problems.take("AOS_LOG_FORMAT", settings.log_format.parse());
+        let egress_allow = problems.take("AOS_EGRESS_ALLOW", networks(&settings.egress_allow));
         if settings.click_shards == 0 {
             problems.0.push("AOS_CLICK_SHARDS: at least 1".to_owned());
         }
-        match (database_url, redis_url, secret, addr, admin_addr, api_origin, tracking_origin, log_format) {
+        match (
+            database_url,
+            redis_url,
+            secret,
+            addr,
+            admin_addr,
+            api_origin,
+            tracking_origin,
+            log_format,
+            egress_allow,
+        ) {
             (
                 Some(database_url),
                 Some(redis_url),
@@ -158,6 +175,7 @@ impl Config {
                 Some(api_origin),
                 Some(tracking_origin),
                 Some(log_format),
+                Some(egress_allow),
             ) if problems.0.is_empty() => Ok(Self {
                 database_url: database_url.into(),
                 redis_url: redis_url.into(),
@@ -172,6 +190,7 @@ impl Config {
                 db_read_connections: settings.db_read_connections.max(1),
                 db_worker_connections: settings.db_worker_connections.max(2),
                 signups_per_hour: settings.signups_per_hour,
+                egress_allow,
                 drain_seconds: settings.drain_seconds,
                 log: settings.log.clone(),
                 log_format,
@@ -210,6 +229,10 @@ impl Config {
             format!("AOS_DB_READ_CONNECTIONS={}", self.db_read_connections),
             format!("AOS_DB_WORKER_CONNECTIONS={}", self.db_worker_connections),
             format!("AOS_SIGNUPS_PER_HOUR={}", self.signups_per_hour),
+            format!(
+                "AOS_EGRESS_ALLOW={}",
+                self.egress_allow.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
+            ),
             format!("AOS_DRAIN_SECONDS={}", self.drain_seconds),
             format!("AOS_LOG={}", self.log),
             format!("AOS_LOG_FORMAT={}", if self.log_format == LogFormat::Json { "json" } else { "text" }),
@@ -234,6 +257,13 @@ impl Problems {
     fn take<T, E: std::fmt::Display>(&mut self, name: &str, value: Result<T, E>) -> Option<T> {
         value.map_err(|error| self.0.push(format!("{name}: {error}"))).ok()
     }
+}
+
+fn networks(text: &str) -> Result<Vec<IpNet>, String> {
+    let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
+    parts
+        .map(|part| part.parse().map_err(|_| format!("`{part}` is not a network such as 10.1.0.0/16")))
+        .collect()
 }
 
 fn origin(text: &str) -> Result<String, String> {
@@ -268,9 +298,10 @@ mod tests {
             "--secret=short",
             "--addr=nowhere",
             "--api-origin=https://a.example/path",
+            "--egress-allow=127.0.0.0/8, localhost",
         ]);
         let problems = Config::from_settings(&parsed.settings).unwrap_err();
         let named: Vec<_> = problems.iter().filter_map(|problem| problem.split(':').next()).collect();
-        assert_eq!(named, ["AOS_REDIS_URL", "AOS_SECRET", "AOS_ADDR", "AOS_API_ORIGIN"]);
+        assert_eq!(named, ["AOS_REDIS_URL", "AOS_SECRET", "AOS_ADDR", "AOS_API_ORIGIN", "AOS_EGRESS_ALLOW"]);
     }
 }

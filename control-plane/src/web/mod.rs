@@ -1,5 +1,6 @@
 //! HTTP plumbing without product words: reading requests, writing replies, serving connections.
 
+pub mod egress;
 pub mod extract;
 pub mod idempotency;
 pub mod middleware;

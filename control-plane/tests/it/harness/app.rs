@@ -51,6 +51,7 @@ impl TestApp {
             db_read_connections: 4,
             db_worker_connections: 4,
             signups_per_hour: 0,
+            egress_allow: vec!["127.0.0.0/8".parse().unwrap()],
             drain_seconds: 5,
             log: "warn".to_owned(),
             log_format: LogFormat::Text,
