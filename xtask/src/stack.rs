@@ -4,7 +4,7 @@
 //! everything it drains into still runs; then the control plane, Redis, Postgres.
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, File};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::http;
 use crate::interrupt::Interrupt;
 use crate::layout::{self, Layout};
-use crate::process::{Found, Process, RunDir, Spec, tail};
+use crate::process::{self, Found, Process, RunDir, Spec, tail};
 use crate::progress::{Step, note};
 use crate::servers::postgres::Postgres;
 use crate::servers::redis::Redis;
@@ -279,15 +279,18 @@ impl<'a> Stack<'a> {
     fn migrate(&self) -> Result<()> {
         self.interrupt.check()?;
         let step = Step::start("Migrating the database");
-        let output = Command::new(self.program(CONTROL_PLANE)?)
+        let path = self.layout.log_dir().join("migrate.log");
+        let log = File::create(&path).with_context(|| format!("cannot open {}", path.display()))?;
+        let mut command = Command::new(self.program(CONTROL_PLANE)?);
+        command
             .arg("migrate")
             .envs(self.env_of(CONTROL_PLANE))
             .stdin(Stdio::null())
-            .output()
-            .context("cannot start control-plane migrate")?;
-        if !output.status.success() {
+            .stdout(log.try_clone().context("cannot share a log file")?)
+            .stderr(log);
+        if !process::run_group(&mut command, self.interrupt)?.success() {
             step.failed("");
-            bail!("control-plane migrate failed:\n{}", String::from_utf8_lossy(&output.stderr).trim());
+            bail!("control-plane migrate failed; the end of {}:\n{}", path.display(), tail(&path, 12));
         }
         step.done("");
         Ok(())
