@@ -5,6 +5,7 @@ pub mod extract;
 pub mod idempotency;
 pub mod middleware;
 pub mod openapi;
+pub mod rate_limit;
 pub mod respond;
 pub mod router;
 pub mod server;

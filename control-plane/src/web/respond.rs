@@ -88,16 +88,7 @@ impl IntoResponse for ApiError {
             Self::Error(error) => *error,
         };
         let class = error.code.class();
-        // The cause is for the log alone, once, here; the span carries the request id.
-        match (class, &error.source) {
-            (Class::Bug, Some(source)) => {
-                tracing::error!(cause = %format_args!("{source:#}"), "request failed");
-            }
-            (Class::Unavailable, Some(source)) => {
-                tracing::warn!(cause = %format_args!("{source:#}"), "request could not be served");
-            }
-            _ => {}
-        }
+        log_cause(&error);
         let body = ErrorBody {
             error: error.code.as_str(),
             message: error.message,
@@ -114,6 +105,19 @@ impl IntoResponse for ApiError {
             response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         response
+    }
+}
+
+/// Logs the cause of a failure of ours, once, on its way out; the span carries the request id.
+pub fn log_cause(error: &Error) {
+    match (error.code.class(), &error.source) {
+        (Class::Bug, Some(source)) => {
+            tracing::error!(cause = %format_args!("{source:#}"), "request failed");
+        }
+        (Class::Unavailable, Some(source)) => {
+            tracing::warn!(cause = %format_args!("{source:#}"), "request could not be served");
+        }
+        _ => {}
     }
 }
 
