@@ -26,6 +26,9 @@ pub struct PoolSettings {
     pub lock_timeout: Duration,
     /// A transaction that says nothing: its process is frozen or gone.
     pub idle_in_transaction_timeout: Duration,
+    /// Whether statements are planned for their values each time. Lists have filters that may be absent,
+    /// and only a plan that knows which are can use their indexes.
+    pub plans_by_value: bool,
 }
 
 impl PoolSettings {
@@ -37,12 +40,13 @@ impl PoolSettings {
             statement_timeout: Duration::from_secs(10),
             lock_timeout: Duration::from_secs(5),
             idle_in_transaction_timeout: Duration::from_secs(5),
+            plans_by_value: false,
         }
     }
 
     /// Requests that only read; a slow one must not take money's connections.
     pub const fn read(connections_max: u32) -> Self {
-        Self { name: "control-plane read", ..Self::api(connections_max) }
+        Self { name: "control-plane read", plans_by_value: true, ..Self::api(connections_max) }
     }
 
     /// The drainer and the jobs. A frozen drainer lets go of its row locks after two seconds.
@@ -53,6 +57,7 @@ impl PoolSettings {
             statement_timeout: Duration::from_mins(1),
             lock_timeout: Duration::from_secs(5),
             idle_in_transaction_timeout: Duration::from_secs(2),
+            plans_by_value: false,
         }
     }
 }
@@ -65,6 +70,7 @@ pub fn pool(url: &str, settings: PoolSettings) -> Result<PgPool, sqlx::Error> {
         ("statement_timeout", ms(settings.statement_timeout)),
         ("lock_timeout", ms(settings.lock_timeout)),
         ("idle_in_transaction_session_timeout", ms(settings.idle_in_transaction_timeout)),
+        ("plan_cache_mode", if settings.plans_by_value { "force_custom_plan" } else { "auto" }.to_owned()),
     ]);
     Ok(PgPoolOptions::new()
         .max_connections(settings.connections_max)

@@ -16,6 +16,7 @@ pub mod error;
 pub mod features;
 pub mod metrics;
 pub mod money;
+mod named;
 pub mod page;
 pub mod redis;
 pub mod text;

@@ -1,14 +1,22 @@
-//! Pages of lists: `page` from 1, `per_page` 1 to 100, 20 unless asked otherwise.
+//! Pages of lists: `page` from 1, `per_page` 1 to 100, 20 unless asked otherwise; and cursors.
+//!
+//! A page by number counts rows from the top, so it costs what it skips and moves when rows are added.
+//! A cursor names the row it goes on after: as cheap on page 10,000 as on page 1, and nothing is shown
+//! twice or left out by inserts. Lists are sorted by one number or instant and the row's id, descending.
 
 use crate::error::{Error, Result};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
+use uuid::Uuid;
 
 /// Rows of a page unless asked otherwise.
 pub const PER_PAGE_DEFAULT: i64 = 20;
 /// Rows of a page at most.
 pub const PER_PAGE_MAX: i64 = 100;
-/// Rows that pages reach; beyond that a list must be narrowed.
+/// Rows that pages by number reach; beyond that a list is read by cursor.
 pub const REACH_MAX: i64 = 100_000;
 
 /// Which page of a list.
@@ -30,6 +38,8 @@ pub struct Page {
     pub page: i64,
     /// Rows.
     pub per_page: i64,
+    order: u8,
+    after: Option<(i64, Uuid)>,
 }
 
 impl PageQuery {
@@ -49,12 +59,34 @@ impl PageQuery {
                 "page",
                 format!("`page` is {page}."),
                 format!(
-                    "Send `page` from 1 to {}, or narrow the list with its filters.",
+                    "Send `page` from 1 to {}, go on with the `cursor` of the last page, or narrow the list with its filters.",
                     REACH_MAX / per_page
                 ),
             ));
         }
-        Ok(Page { page, per_page })
+        Ok(Page { page, per_page, order: 0, after: None })
+    }
+
+    /// The same for a list with cursors. `order` numbers the list's sort orders from 0, so that a cursor
+    /// of one order is refused by another.
+    pub fn checked_from(self, cursor: Option<&str>, order: u8) -> Result<Page> {
+        let page = Page { order, ..self.checked()? };
+        let Some(cursor) = cursor else { return Ok(page) };
+        if self.page.is_some() {
+            return Err(Error::invalid(
+                "cursor",
+                "`cursor` and `page` exclude each other.",
+                "Send `cursor` without `page`, or `page` without `cursor`.",
+            ));
+        }
+        let cursor = Cursor::parse(cursor).filter(|cursor| cursor.order == order).ok_or_else(|| {
+            Error::invalid(
+                "cursor",
+                "`cursor` is not one of this list in this order.",
+                "Send `pagination.next_cursor` of the page before as it is, with the same `sort`; start without it.",
+            )
+        })?;
+        Ok(Page { page: cursor.page, after: Some((cursor.key, cursor.id)), ..page })
     }
 }
 
@@ -64,18 +96,81 @@ impl Page {
         self.per_page
     }
 
+    /// `LIMIT` of a list with cursors: one row more tells whether there is a next page.
+    pub const fn limit_and_one(self) -> i64 {
+        self.per_page + 1
+    }
+
     /// `OFFSET`.
     pub const fn offset(self) -> i64 {
-        (self.page - 1) * self.per_page
+        if self.after.is_some() { 0 } else { (self.page - 1) * self.per_page }
+    }
+
+    /// The row to go on below, in a list sorted by a number; above every row for a page by number.
+    pub fn below(self) -> (i64, Uuid) {
+        self.after.unwrap_or((i64::MAX, Uuid::max()))
+    }
+
+    /// The same in a list sorted by an instant.
+    pub fn below_instant(self) -> (DateTime<Utc>, Uuid) {
+        let (micros, id) = self.after.unwrap_or((FAR_FUTURE_MICROS, Uuid::max()));
+        (DateTime::from_timestamp_micros(micros).unwrap_or(DateTime::UNIX_EPOCH), id)
     }
 
     /// The answer's envelope.
     pub fn of<T>(self, data: Vec<T>, total: i64) -> Paged<T> {
+        Paged { data, pagination: self.pagination(total), query: None }
+    }
+
+    /// The envelope of a list with cursors, from at most [`Self::limit_and_one`] rows; `key` tells what
+    /// the list is sorted by (an instant in microseconds) and the row's id.
+    pub fn of_rows<T>(self, mut rows: Vec<T>, total: i64, key: impl Fn(&T) -> (i64, Uuid)) -> Paged<T> {
+        let more = i64::try_from(rows.len()).is_ok_and(|len| len > self.per_page);
+        rows.truncate(usize::try_from(self.per_page).unwrap_or_default());
+        let next_cursor = rows.last().filter(|_| more).map(|last| {
+            let (key, id) = key(last);
+            Cursor { order: self.order, page: self.page + 1, key, id }.text()
+        });
+        let pagination = Pagination { next_cursor, ..self.pagination(total) };
+        Paged { data: rows, pagination, query: None }
+    }
+
+    fn pagination(self, total: i64) -> Pagination {
         let total_pages = total.div_euclid(self.per_page) + i64::from(total.rem_euclid(self.per_page) > 0);
-        Paged {
-            data,
-            pagination: Pagination { page: self.page, per_page: self.per_page, total, total_pages },
-        }
+        Pagination { page: self.page, per_page: self.per_page, total, total_pages, next_cursor: None }
+    }
+}
+
+/// 9999-12-31: sorts above every instant we store.
+const FAR_FUTURE_MICROS: i64 = 253_402_214_400_000_000;
+
+/// A place in a list, as opaque text.
+struct Cursor {
+    order: u8,
+    page: i64,
+    key: i64,
+    id: Uuid,
+}
+
+impl Cursor {
+    fn text(&self) -> String {
+        let mut bytes = Vec::with_capacity(33);
+        bytes.push(self.order);
+        bytes.extend_from_slice(&self.page.to_be_bytes());
+        bytes.extend_from_slice(&self.key.to_be_bytes());
+        bytes.extend_from_slice(self.id.as_bytes());
+        URL_SAFE_NO_PAD.encode(bytes)
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        // Longer texts are none of ours; decoding them would be work for nothing.
+        let bytes = URL_SAFE_NO_PAD.decode(text.get(..44).filter(|start| start.len() == text.len())?).ok()?;
+        let (order, rest) = bytes.split_first()?;
+        let (page, rest) = rest.split_first_chunk()?;
+        let (key, id) = rest.split_first_chunk()?;
+        let page = i64::from_be_bytes(*page);
+        let key = i64::from_be_bytes(*key);
+        (page > 1).then_some(Self { order: *order, page, key, id: Uuid::from_slice(id).ok()? })
     }
 }
 
@@ -86,10 +181,35 @@ pub struct Paged<T> {
     pub data: Vec<T>,
     /// Where they stand.
     pub pagination: Pagination,
+    /// The filters and the order that were answered, as they were understood.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    pub query: Option<serde_json::Value>,
+}
+
+impl<T> Paged<T> {
+    /// The same page of other rows.
+    pub fn map<U>(self, each: impl FnMut(T) -> U) -> Paged<U> {
+        Paged {
+            data: self.data.into_iter().map(each).collect(),
+            pagination: self.pagination,
+            query: self.query,
+        }
+    }
+
+    /// Says which query was answered; members that are null are left out.
+    pub fn answering(mut self, query: &impl Serialize) -> Result<Self> {
+        let mut query = serde_json::to_value(query).map_err(Error::bug)?;
+        if let Some(members) = query.as_object_mut() {
+            members.retain(|_, value| !value.is_null());
+        }
+        self.query = Some(query);
+        Ok(self)
+    }
 }
 
 /// Where a page stands in its list.
-#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Pagination {
     /// This page, from 1.
     pub page: i64,
@@ -99,4 +219,52 @@ pub struct Pagination {
     pub total: i64,
     /// Pages in all.
     pub total_pages: i64,
+    /// Send it as `cursor` (without `page`) for the next page, however deep; absent on the last page.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next_cursor: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn query(page: Option<i64>, per_page: Option<i64>) -> PageQuery {
+        PageQuery { page, per_page }
+    }
+
+    #[test]
+    fn bounds() {
+        assert_eq!(query(None, None).checked().unwrap().limit(), 20);
+        assert_eq!(query(Some(3), Some(50)).checked().unwrap().offset(), 100);
+        for (page, per_page) in
+            [(0, 20), (-1, 20), (1, 0), (1, 101), (i64::MAX, 100), (i64::MIN, 1), (5001, 20)]
+        {
+            assert!(query(Some(page), Some(per_page)).checked().is_err(), "{page}, {per_page}");
+        }
+    }
+
+    #[test]
+    fn a_cursor_goes_on_below_the_last_row() {
+        let page = query(None, Some(2)).checked_from(None, 3).unwrap();
+        let id = Uuid::from_u128(9);
+        let first = page.of_rows(vec![30, 20, 10], 5, |row| (*row, id));
+        assert_eq!(first.data, [30, 20]);
+        let cursor = first.pagination.next_cursor.unwrap();
+        let next = query(None, Some(2)).checked_from(Some(&cursor), 3).unwrap();
+        assert_eq!((next.below(), next.offset(), next.page), ((20, id), 0, 2));
+        let last = next.of_rows(vec![10], 5, |row| (*row, id));
+        assert!(last.pagination.next_cursor.is_none());
+        assert!(query(None, None).checked_from(Some(&cursor), 1).is_err(), "of another order");
+        assert!(query(Some(1), None).checked_from(Some(&cursor), 3).is_err(), "beside a page");
+        for bad in ["", "x", &cursor[1..], &format!("{cursor}A"), &"A".repeat(44), "ä".repeat(22).as_str()] {
+            assert!(query(None, None).checked_from(Some(bad), 3).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn every_instant_is_below_the_first_page() {
+        let (instant, id) = query(None, None).checked_from(None, 0).unwrap().below_instant();
+        assert_eq!(instant.to_rfc3339(), "9999-12-31T00:00:00+00:00");
+        assert_eq!(id, Uuid::max());
+    }
 }

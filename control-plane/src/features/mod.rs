@@ -6,5 +6,6 @@ pub mod audit;
 pub mod commissions;
 pub mod conversions;
 pub mod ledger;
+pub mod programs;
 pub mod usage;
 pub mod wallet;

@@ -316,6 +316,11 @@ fn shorten_to(text: &str, bytes_max: usize) -> String {
     format!("{}…", text.get(..end).unwrap_or_default())
 }
 
+/// The body of a call that takes none: nothing, or an object without members.
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NoFields {}
+
 /// For PATCH: absent keeps, `null` clears, a value sets.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Patch<T> {

@@ -1,0 +1,397 @@
+//! SQL of programs.
+
+use super::model::{ApprovalMode, Commission, CommissionType, Filter, Program, Settings, Sort, Status};
+use crate::error::{Error, Result};
+use crate::money::Micros;
+use crate::page::{Page, Paged};
+use chrono::{DateTime, Utc};
+use shared::click::ClassSet;
+use shared::id::{AgentId, ProgramId};
+use sqlx::PgConnection;
+
+#[derive(sqlx::FromRow)]
+struct ProgramRow {
+    id: ProgramId,
+    number: i32,
+    advertiser_id: AgentId,
+    advertiser_name: String,
+    advertiser_handle: String,
+    name: String,
+    description: Option<String>,
+    url: Option<String>,
+    niche: Option<String>,
+    audience_type: Option<String>,
+    commission_type: CommissionType,
+    commission_rate_bp: Option<i32>,
+    commission_fixed_micros: Option<i64>,
+    approval_mode: ApprovalMode,
+    attribution_days: i32,
+    hold_days: i32,
+    auto_approve_days: i32,
+    pay_classes: i16,
+    dedup_seconds: i32,
+    min_payout_micros: i64,
+    click_id_param: Option<String>,
+    allowed_hosts: Vec<String>,
+    status: Status,
+    affiliates: i32,
+    epc_micros: Option<i64>,
+    created_at: DateTime<Utc>,
+    updated_at: DateTime<Utc>,
+}
+
+/// What the columns of a commission mean; a check constraint keeps them in step.
+pub(crate) fn commission(kind: CommissionType, bp: Option<i32>, fixed: Option<i64>) -> Commission {
+    match kind {
+        CommissionType::Percentage => Commission::Percentage(bp.unwrap_or_default()),
+        CommissionType::Fixed => Commission::Fixed(Micros(fixed.unwrap_or_default())),
+    }
+}
+
+impl From<ProgramRow> for Program {
+    fn from(row: ProgramRow) -> Self {
+        Self {
+            id: row.id,
+            number: row.number,
+            advertiser_id: row.advertiser_id,
+            advertiser_name: row.advertiser_name,
+            advertiser_handle: row.advertiser_handle,
+            settings: Settings {
+                name: row.name,
+                description: row.description,
+                url: row.url,
+                niche: row.niche,
+                audience_type: row.audience_type,
+                commission: commission(
+                    row.commission_type,
+                    row.commission_rate_bp,
+                    row.commission_fixed_micros,
+                ),
+                approval_mode: row.approval_mode,
+                attribution_days: row.attribution_days,
+                hold_days: row.hold_days,
+                auto_approve_days: row.auto_approve_days,
+                pay_classes: ClassSet(row.pay_classes.cast_unsigned()),
+                dedup_seconds: row.dedup_seconds,
+                min_payout: Micros(row.min_payout_micros),
+                click_id_param: row.click_id_param,
+                allowed_hosts: row.allowed_hosts,
+            },
+            status: row.status,
+            affiliates: row.affiliates,
+            epc: row.epc_micros.map(Micros),
+            created_at: row.created_at,
+            updated_at: row.updated_at,
+        }
+    }
+}
+
+macro_rules! select_programs {
+    ($($rest:expr),+) => {
+        concat!(
+            "SELECT programs.id, programs.number, programs.advertiser_id, advertisers.name AS advertiser_name,
+                    advertisers.handle AS advertiser_handle, programs.name, programs.description, programs.url,
+                    programs.niche, programs.audience_type, programs.commission_type,
+                    programs.commission_rate_bp, programs.commission_fixed_micros, programs.approval_mode,
+                    programs.attribution_days, programs.hold_days, programs.auto_approve_days,
+                    programs.pay_classes, programs.dedup_seconds, programs.min_payout_micros,
+                    programs.click_id_param, programs.allowed_hosts, programs.status, programs.affiliates,
+                    programs.epc_micros, programs.created_at, programs.updated_at
+               FROM programs
+               JOIN agents AS advertisers ON advertisers.id = programs.advertiser_id ",
+            $($rest),+
+        )
+    };
+}
+
+pub(crate) async fn find_program(conn: &mut PgConnection, id: ProgramId) -> Result<Option<Program>> {
+    let row: Option<ProgramRow> =
+        sqlx::query_as(select_programs!("WHERE programs.id = $1")).bind(id).fetch_optional(conn).await?;
+    Ok(row.map(Program::from))
+}
+
+/// The program, locked against every other change until the transaction ends.
+pub(crate) async fn lock_program(conn: &mut PgConnection, id: ProgramId) -> Result<Option<Program>> {
+    let row: Option<ProgramRow> =
+        sqlx::query_as(select_programs!("WHERE programs.id = $1 FOR NO KEY UPDATE OF programs"))
+            .bind(id)
+            .fetch_optional(conn)
+            .await?;
+    Ok(row.map(Program::from))
+}
+
+/// The program, locked against everything that refers to it, for its end.
+pub(crate) async fn lock_program_whole(conn: &mut PgConnection, id: ProgramId) -> Result<Option<Program>> {
+    let row: Option<ProgramRow> =
+        sqlx::query_as(select_programs!("WHERE programs.id = $1 FOR UPDATE OF programs"))
+            .bind(id)
+            .fetch_optional(conn)
+            .await?;
+    Ok(row.map(Program::from))
+}
+
+pub(crate) async fn insert_program(
+    conn: &mut PgConnection,
+    id: ProgramId,
+    advertiser: AgentId,
+    settings: &Settings,
+    now: DateTime<Utc>,
+) -> Result<()> {
+    let (bp, fixed) = columns(settings.commission);
+    sqlx::query(
+        "INSERT INTO programs (id, advertiser_id, name, description, url, niche, audience_type, commission_type,
+                               commission_rate_bp, commission_fixed_micros, approval_mode, attribution_days,
+                               hold_days, auto_approve_days, pay_classes, dedup_seconds, min_payout_micros,
+                               click_id_param, allowed_hosts, status, created_at, updated_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19,
+                 'active', $20, $20)",
+    )
+    .bind(id)
+    .bind(advertiser)
+    .bind(&settings.name)
+    .bind(&settings.description)
+    .bind(&settings.url)
+    .bind(&settings.niche)
+    .bind(&settings.audience_type)
+    .bind(settings.commission.kind())
+    .bind(bp)
+    .bind(fixed)
+    .bind(settings.approval_mode)
+    .bind(settings.attribution_days)
+    .bind(settings.hold_days)
+    .bind(settings.auto_approve_days)
+    .bind(settings.pay_classes.0.cast_signed())
+    .bind(settings.dedup_seconds)
+    .bind(settings.min_payout)
+    .bind(&settings.click_id_param)
+    .bind(&settings.allowed_hosts)
+    .bind(now)
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+pub(crate) async fn update_settings(
+    conn: &mut PgConnection,
+    id: ProgramId,
+    settings: &Settings,
+    now: DateTime<Utc>,
+) -> Result<()> {
+    let (bp, fixed) = columns(settings.commission);
+    sqlx::query(
+        "UPDATE programs
+            SET name = $2, description = $3, url = $4, niche = $5, audience_type = $6, commission_type = $7,
+                commission_rate_bp = $8, commission_fixed_micros = $9, approval_mode = $10,
+                attribution_days = $11, hold_days = $12, auto_approve_days = $13, pay_classes = $14,
+                dedup_seconds = $15, min_payout_micros = $16, click_id_param = $17, allowed_hosts = $18,
+                updated_at = $19
+          WHERE id = $1",
+    )
+    .bind(id)
+    .bind(&settings.name)
+    .bind(&settings.description)
+    .bind(&settings.url)
+    .bind(&settings.niche)
+    .bind(&settings.audience_type)
+    .bind(settings.commission.kind())
+    .bind(bp)
+    .bind(fixed)
+    .bind(settings.approval_mode)
+    .bind(settings.attribution_days)
+    .bind(settings.hold_days)
+    .bind(settings.auto_approve_days)
+    .bind(settings.pay_classes.0.cast_signed())
+    .bind(settings.dedup_seconds)
+    .bind(settings.min_payout)
+    .bind(&settings.click_id_param)
+    .bind(&settings.allowed_hosts)
+    .bind(now)
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+fn columns(commission: Commission) -> (Option<i32>, Option<Micros>) {
+    match commission {
+        Commission::Percentage(bp) => (Some(bp), None),
+        Commission::Fixed(amount) => (None, Some(amount)),
+    }
+}
+
+pub(crate) async fn update_status(
+    conn: &mut PgConnection,
+    id: ProgramId,
+    status: Status,
+    now: DateTime<Utc>,
+) -> Result<()> {
+    sqlx::query("UPDATE programs SET status = $2, updated_at = $3 WHERE id = $1")
+        .bind(id)
+        .bind(status)
+        .bind(now)
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// Tells the publisher that every link of the program may have changed.
+pub(crate) async fn insert_outbox(conn: &mut PgConnection, id: ProgramId, now: DateTime<Utc>) -> Result<()> {
+    sqlx::query("INSERT INTO link_outbox (subject, subject_id, created_at) VALUES ('program', $1, $2)")
+        .bind(id)
+        .bind(now)
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// Whether a lead or sale was ever reported for the program.
+pub(crate) async fn has_conversions(conn: &mut PgConnection, id: ProgramId) -> Result<bool> {
+    Ok(sqlx::query_scalar("SELECT EXISTS (SELECT FROM conversions WHERE program_id = $1)")
+        .bind(id)
+        .fetch_one(conn)
+        .await?)
+}
+
+/// Deletes the program and its partnerships. Its links stay as tombstones, so that edges say 410 for them.
+pub(crate) async fn delete_program(conn: &mut PgConnection, id: ProgramId, now: DateTime<Utc>) -> Result<()> {
+    sqlx::query(
+        "UPDATE links SET deleted_at = $2, updated_at = $2 WHERE program_id = $1 AND deleted_at IS NULL",
+    )
+    .bind(id)
+    .bind(now)
+    .execute(&mut *conn)
+    .await?;
+    sqlx::query("DELETE FROM partnerships WHERE program_id = $1").bind(id).execute(&mut *conn).await?;
+    sqlx::query("DELETE FROM programs WHERE id = $1").bind(id).execute(conn).await?;
+    Ok(())
+}
+
+/// Blocks the program's links whose host the rules do not allow, and unblocks those whose host they do.
+/// No rules allow every host. Answers how many links changed.
+pub(crate) async fn apply_host_rules(
+    conn: &mut PgConnection,
+    id: ProgramId,
+    rules: &[String],
+    now: DateTime<Utc>,
+) -> Result<u64> {
+    let changed = sqlx::query(
+        "WITH judged AS (
+             SELECT links.id,
+                    cardinality($2::TEXT[]) = 0 OR EXISTS (
+                        SELECT FROM unnest($2::TEXT[]) AS rule
+                         WHERE links.host = rule OR right(links.host, length(rule) + 1) = '.' || rule) AS allowed
+               FROM links
+              WHERE links.program_id = $1 AND links.deleted_at IS NULL)
+         UPDATE links
+            SET blocked_at = CASE WHEN judged.allowed THEN NULL ELSE $3 END
+           FROM judged
+          WHERE judged.id = links.id AND judged.allowed <> (links.blocked_at IS NULL)",
+    )
+    .bind(id)
+    .bind(rules)
+    .bind(now)
+    .execute(conn)
+    .await?;
+    Ok(changed.rows_affected())
+}
+
+/// The programs of an advertiser that are not archived yet, oldest first.
+pub(crate) async fn list_open_ids(conn: &mut PgConnection, advertiser: AgentId) -> Result<Vec<ProgramId>> {
+    Ok(sqlx::query_scalar(
+        "SELECT id FROM programs WHERE advertiser_id = $1 AND status <> 'archived' ORDER BY created_at, id",
+    )
+    .bind(advertiser)
+    .fetch_all(conn)
+    .await?)
+}
+
+/// The conditions of a filter: `$1` to `$7`.
+macro_rules! matching {
+    () => {
+        "WHERE (programs.status = $1 OR ($1 IS NULL AND programs.status <> 'archived'))
+           AND ($2 IS NULL OR lower(programs.niche) = lower($2))
+           AND ($3 IS NULL OR lower(programs.audience_type) = lower($3))
+           AND ($4 IS NULL OR programs.commission_type = $4)
+           AND ($5 IS NULL OR programs.commission_rank >= $5)
+           AND ($6 IS NULL OR programs.advertiser_id = $6)
+           AND ($7 IS NULL OR programs.search @@ to_tsquery('simple', $7)) "
+    };
+}
+
+macro_rules! list_by {
+    ($key:literal) => {
+        select_programs!(
+            matching!(),
+            "AND (",
+            $key,
+            ", programs.id) < ($8, $9)
+             ORDER BY ",
+            $key,
+            " DESC, programs.id DESC
+             LIMIT $10 OFFSET $11"
+        )
+    };
+}
+
+/// A page of the programs a filter finds.
+pub(crate) async fn list_programs(
+    conn: &mut PgConnection,
+    filter: &Filter,
+    page: Page,
+) -> Result<Paged<Program>> {
+    let search = filter.search();
+    if search.as_deref() == Some("") {
+        return Err(Error::invalid(
+            "q",
+            "`q` has no word in it.",
+            "Send `q` with at least one letter or digit.",
+        ));
+    }
+    let min_commission = filter.min_commission.map(|value| value.0);
+    let total: i64 = sqlx::query_scalar(concat!("SELECT count(*) FROM programs ", matching!()))
+        .bind(filter.status)
+        .bind(&filter.niche)
+        .bind(&filter.audience_type)
+        .bind(filter.commission_type)
+        .bind(min_commission)
+        .bind(filter.advertiser_id)
+        .bind(&search)
+        .fetch_one(&mut *conn)
+        .await?;
+    let sql = match filter.sort {
+        Sort::Newest => list_by!("programs.created_at"),
+        Sort::HighestCommission => list_by!("programs.commission_rank"),
+        Sort::MostAffiliates => list_by!("programs.affiliates"),
+        Sort::BestEpc => list_by!("COALESCE(programs.epc_micros, -1)"),
+    };
+    let query = sqlx::query_as(sql)
+        .bind(filter.status)
+        .bind(&filter.niche)
+        .bind(&filter.audience_type)
+        .bind(filter.commission_type)
+        .bind(min_commission)
+        .bind(filter.advertiser_id)
+        .bind(&search);
+    let query = match filter.sort {
+        Sort::Newest => {
+            let (instant, id) = page.below_instant();
+            query.bind(instant).bind(id)
+        }
+        // An INTEGER column is compared with BIGINT bounds through the index all the same.
+        Sort::HighestCommission | Sort::MostAffiliates | Sort::BestEpc => {
+            let (key, id) = page.below();
+            query.bind(key).bind(id)
+        }
+    };
+    let rows: Vec<ProgramRow> = query.bind(page.limit_and_one()).bind(page.offset()).fetch_all(conn).await?;
+    let programs = rows.into_iter().map(Program::from).collect();
+    Ok(page.of_rows(programs, total, |program: &Program| (key_of(program, filter.sort), program.id.uuid())))
+}
+
+fn key_of(program: &Program, sort: Sort) -> i64 {
+    match sort {
+        Sort::Newest => program.created_at.timestamp_micros(),
+        Sort::HighestCommission => program.settings.commission.value().0,
+        Sort::MostAffiliates => i64::from(program.affiliates),
+        Sort::BestEpc => program.epc.map_or(-1, |epc| epc.0),
+    }
+}
