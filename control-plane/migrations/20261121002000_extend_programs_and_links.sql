@@ -48,3 +48,14 @@ ALTER TABLE links
     -- A deleted program's links stay as tombstones, so that edges go on answering 410 for them.
     DROP CONSTRAINT links_program_id_fk,
     DROP CONSTRAINT links_partnership_id_fk;
+
+-- The network's trade of the last 30 days, taken by a job; one row.
+CREATE TABLE network_trade (
+    singleton          BOOLEAN     NOT NULL,
+    clicks             BIGINT      NOT NULL,
+    conversions        BIGINT      NOT NULL,
+    commissions_micros BIGINT      NOT NULL,
+    as_of              TIMESTAMPTZ NOT NULL,
+    CONSTRAINT network_trade_pkey PRIMARY KEY (singleton),
+    CONSTRAINT network_trade_singleton_check CHECK (singleton)
+);

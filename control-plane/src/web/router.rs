@@ -20,6 +20,9 @@ pub fn described() -> OpenApiRouter<App> {
         .merge(features::wallet::routes::router())
         .merge(features::conversions::routes::router())
         .merge(features::programs::routes::router())
+        .merge(features::partnerships::routes::router())
+        .merge(features::links::routes::router())
+        .merge(features::network::routes::router())
 }
 
 /// The public service.

@@ -121,6 +121,14 @@ impl Commission {
         }
     }
 
+    /// What the three columns of a commission mean; a check constraint keeps them in step.
+    pub fn from_columns(kind: CommissionType, rate_bp: Option<i32>, fixed_micros: Option<i64>) -> Self {
+        match kind {
+            CommissionType::Percentage => Self::Percentage(rate_bp.unwrap_or_default()),
+            CommissionType::Fixed => Self::Fixed(Micros(fixed_micros.unwrap_or_default())),
+        }
+    }
+
     /// Which kind.
     pub const fn kind(self) -> CommissionType {
         match self {

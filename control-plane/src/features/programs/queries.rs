@@ -40,14 +40,6 @@ struct ProgramRow {
     updated_at: DateTime<Utc>,
 }
 
-/// What the columns of a commission mean; a check constraint keeps them in step.
-pub(crate) fn commission(kind: CommissionType, bp: Option<i32>, fixed: Option<i64>) -> Commission {
-    match kind {
-        CommissionType::Percentage => Commission::Percentage(bp.unwrap_or_default()),
-        CommissionType::Fixed => Commission::Fixed(Micros(fixed.unwrap_or_default())),
-    }
-}
-
 impl From<ProgramRow> for Program {
     fn from(row: ProgramRow) -> Self {
         Self {
@@ -62,7 +54,7 @@ impl From<ProgramRow> for Program {
                 url: row.url,
                 niche: row.niche,
                 audience_type: row.audience_type,
-                commission: commission(
+                commission: Commission::from_columns(
                     row.commission_type,
                     row.commission_rate_bp,
                     row.commission_fixed_micros,

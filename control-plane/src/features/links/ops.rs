@@ -1,0 +1,236 @@
+//! Steps on links. The caller owns the transaction.
+
+use super::destination::{self, Destination};
+use super::model::{Counts, Link, LinkTerms};
+use super::queries::{self, NewLink};
+use super::wire::{CreateLinkRequest, UpdateLinkRequest};
+use crate::error::{Code, Error, Result};
+use crate::features::partnerships::model::{Partnership, Side, Status as PartnershipStatus};
+use crate::features::{partnerships, programs};
+use crate::page::{Page, Paged};
+use crate::text;
+use crate::web::extract::Patch;
+use shared::id::{AgentId, LinkId, PartnershipId, ProgramId};
+use shared::{Clock, LinkKey, TokenKey};
+use sqlx::PgConnection;
+use std::collections::HashMap;
+
+/// What making and changing links takes besides the rows.
+#[derive(Clone, Copy)]
+pub struct Minting<'a> {
+    /// Makes tokens.
+    pub token_key: &'a TokenKey,
+    /// Our own origins, which no link may lead to.
+    pub own_origins: &'a [&'a str],
+}
+
+/// The caller's partnership, in which it may make links: it is the affiliate, and approved. The program
+/// stays as it is until the transaction ends.
+pub async fn hold_partnership(
+    conn: &mut PgConnection,
+    caller: AgentId,
+    id: PartnershipId,
+) -> Result<Partnership> {
+    queries::hold_program(conn, id).await?;
+    let (partnership, side) = partnerships::ops::load_for(conn, caller, id).await?;
+    if side != Side::Affiliate {
+        return Err(affiliates_only());
+    }
+    approved(partnership.status)?;
+    Ok(partnership)
+}
+
+/// Makes a link in a partnership that [`hold_partnership`] gave.
+pub async fn create_link(
+    conn: &mut PgConnection,
+    clock: &dyn Clock,
+    minting: Minting<'_>,
+    partnership: &Partnership,
+    request: &CreateLinkRequest,
+) -> Result<Link> {
+    let destination =
+        check_destination(conn, minting, partnership.program_id, &request.destination_url).await?;
+    let sub_id = request.sub_id.as_deref().map(sub_id).transpose()?;
+    let now = clock.now();
+    let id = loop {
+        // Two of 2^64 random keys meet once in a universe, and the loop costs nothing.
+        let key = LinkKey::generate();
+        let token = minting.token_key.mint(key);
+        let new = NewLink {
+            key,
+            token: token.as_str(),
+            partnership: partnership.id,
+            program: partnership.program_id,
+            affiliate: partnership.affiliate_id,
+            advertiser: partnership.advertiser_id,
+            destination: &destination,
+            sub_id: sub_id.as_deref(),
+        };
+        if let Some(id) = queries::insert_link(conn, &new, now).await? {
+            break id;
+        }
+    };
+    queries::insert_outbox(conn, id, now).await?;
+    queries::find_link(conn, id).await?.ok_or_else(missing)
+}
+
+/// The link and the caller's side of it; strangers hear that there is none.
+pub async fn load_for(conn: &mut PgConnection, caller: AgentId, id: LinkId) -> Result<(Link, Side)> {
+    with_side(caller, queries::find_link(conn, id).await?)
+}
+
+/// The affiliate's own link, locked.
+pub async fn lock_own_link(conn: &mut PgConnection, caller: AgentId, id: LinkId) -> Result<Link> {
+    let (link, side) = with_side(caller, queries::lock_link(conn, id).await?)?;
+    if side != Side::Affiliate {
+        return Err(affiliates_only());
+    }
+    Ok(link)
+}
+
+fn with_side(caller: AgentId, found: Option<Link>) -> Result<(Link, Side)> {
+    let link = found.ok_or_else(missing)?;
+    let side = link.side_of(caller).ok_or_else(missing)?;
+    Ok((link, side))
+}
+
+/// Changes a link that [`lock_own_link`] gave.
+pub async fn update_link(
+    conn: &mut PgConnection,
+    clock: &dyn Clock,
+    minting: Minting<'_>,
+    link: Link,
+    request: UpdateLinkRequest,
+) -> Result<Link> {
+    approved(link.partnership_status)?;
+    let destination = match request.destination_url {
+        Patch::Keep => None,
+        Patch::Clear => {
+            return Err(Error::invalid(
+                "destination_url",
+                "`destination_url` cannot be null.",
+                "Send an address, or leave `destination_url` out to keep it; DELETE /api/links/:id ends the link.",
+            ));
+        }
+        Patch::Set(given) => Some(check_destination(conn, minting, link.program_id, &given).await?),
+    };
+    let sub_id = match request.sub_id {
+        Patch::Set(given) => Some(sub_id(&given)?),
+        other => other.apply(link.sub_id.clone()),
+    };
+    let moved =
+        destination.as_ref().is_some_and(|new| new.url != link.destination_url || link.blocked_at.is_some());
+    if !moved && sub_id == link.sub_id {
+        return Ok(link);
+    }
+    let now = clock.now();
+    queries::update_link(conn, link.id, destination.as_ref(), sub_id.as_deref(), now).await?;
+    if moved {
+        queries::insert_outbox(conn, link.id, now).await?;
+    }
+    queries::find_link(conn, link.id).await?.ok_or_else(missing)
+}
+
+/// Ends a link that [`lock_own_link`] gave.
+pub async fn delete_link(conn: &mut PgConnection, clock: &dyn Clock, link: &Link) -> Result<()> {
+    let now = clock.now();
+    queries::delete_link(conn, link.id, now).await?;
+    queries::insert_outbox(conn, link.id, now).await
+}
+
+/// A page of a partnership's links.
+pub async fn list_links(
+    conn: &mut PgConnection,
+    partnership: PartnershipId,
+    sub_id: Option<&str>,
+    page: Page,
+) -> Result<Paged<Link>> {
+    queries::list_links(conn, partnership, sub_id, page).await
+}
+
+/// What happened to these links so far; those to which nothing did are left out.
+pub async fn count(conn: &mut PgConnection, links: &[&Link]) -> Result<HashMap<LinkId, Counts>> {
+    if links.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let links: Vec<_> = links.iter().map(|link| (link.id, link.key)).collect();
+    queries::count(conn, &links).await
+}
+
+/// The link behind a token with its terms, deleted or not; `None` for anything that is no token of ours
+/// and for links of deleted programs.
+pub async fn find_by_token(
+    conn: &mut PgConnection,
+    token_key: &TokenKey,
+    token: &str,
+) -> Result<Option<LinkTerms>> {
+    match token_key.parse(token.as_bytes()) {
+        Some(key) => queries::find_terms(conn, key).await,
+        None => Ok(None),
+    }
+}
+
+/// The link behind a token of one of this advertiser's programs, with its terms; its program is kept from
+/// being deleted until the transaction ends. Another's token and an unknown one look alike.
+pub async fn load_link_for_advertiser(
+    conn: &mut PgConnection,
+    token_key: &TokenKey,
+    token: &str,
+    advertiser: AgentId,
+) -> Result<LinkTerms> {
+    let terms = match token_key.parse(token.as_bytes()) {
+        Some(key) => queries::hold_terms(conn, key).await?,
+        None => None,
+    };
+    terms.filter(|terms| terms.advertiser_id == advertiser).ok_or_else(|| {
+        Error::not_found(
+            "tracking link in your programs",
+            "Send the `token` of a link of one of your programs as `tracking_token`: the part of its tracking URL behind /api/track/.",
+        )
+        .on_field("tracking_token")
+    })
+}
+
+async fn check_destination(
+    conn: &mut PgConnection,
+    minting: Minting<'_>,
+    program: ProgramId,
+    given: &str,
+) -> Result<Destination> {
+    let destination = destination::parse(given, minting.own_origins)?;
+    let program = programs::ops::load_program(conn, program).await?;
+    programs::ops::check_destination_host(&program, &destination.host)?;
+    program.not_archived()?;
+    Ok(destination)
+}
+
+fn sub_id(given: &str) -> Result<String> {
+    text::line("sub_id", given, 100)
+}
+
+fn approved(status: PartnershipStatus) -> Result<()> {
+    if status == PartnershipStatus::Approved {
+        return Ok(());
+    }
+    let fix = match status {
+        PartnershipStatus::Pending | PartnershipStatus::Suspended => {
+            "Wait until the advertiser approves it: GET /api/partnerships/:id shows its `status`."
+        }
+        _ => {
+            "Join again with POST /api/network/join/:program_id, or find another program with GET /api/network/discover."
+        }
+    };
+    Err(Error::new(Code::NotApproved, format!("The partnership is {status}, not approved."), fix))
+}
+
+fn affiliates_only() -> Error {
+    Error::new(
+        Code::NotOwner,
+        "Links belong to the affiliate of the partnership.",
+        "Use the affiliate's key. As the advertiser you can suspend the partnership with PATCH /api/partnerships/:id.",
+    )
+}
+
+fn missing() -> Error {
+    Error::not_found("link", "List the links of a partnership with GET /api/partnerships/:id/links.")
+}

@@ -1,0 +1,376 @@
+//! SQL of links, and of what happened to them.
+
+use super::destination::Destination;
+use super::model::{Counts, Link, LinkTerms};
+use crate::error::Result;
+use crate::features::partnerships::model::Status as PartnershipStatus;
+use crate::features::programs::model::{Commission, CommissionType, Status as ProgramStatus};
+use crate::page::{Page, Paged};
+use chrono::{DateTime, Utc};
+use shared::LinkKey;
+use shared::click::{ClassSet, ClickClass};
+use shared::id::{AgentId, LinkId, PartnershipId, ProgramId};
+use sqlx::PgConnection;
+use std::collections::HashMap;
+
+#[derive(sqlx::FromRow)]
+struct LinkRow {
+    id: LinkId,
+    key: i64,
+    token: String,
+    partnership_id: PartnershipId,
+    program_id: ProgramId,
+    affiliate_id: AgentId,
+    advertiser_id: AgentId,
+    destination_url: String,
+    sub_id: Option<String>,
+    custom_domain: Option<String>,
+    blocked_at: Option<DateTime<Utc>>,
+    partnership_status: PartnershipStatus,
+    program_status: ProgramStatus,
+    created_at: DateTime<Utc>,
+    updated_at: DateTime<Utc>,
+}
+
+impl From<LinkRow> for Link {
+    fn from(row: LinkRow) -> Self {
+        Self {
+            id: row.id,
+            key: LinkKey::from_i64(row.key),
+            token: row.token,
+            partnership_id: row.partnership_id,
+            program_id: row.program_id,
+            affiliate_id: row.affiliate_id,
+            advertiser_id: row.advertiser_id,
+            destination_url: row.destination_url,
+            sub_id: row.sub_id,
+            custom_domain: row.custom_domain,
+            blocked_at: row.blocked_at,
+            partnership_status: row.partnership_status,
+            program_status: row.program_status,
+            created_at: row.created_at,
+            updated_at: row.updated_at,
+        }
+    }
+}
+
+macro_rules! select_links {
+    ($rest:literal) => {
+        concat!(
+            "SELECT links.id, links.key, links.token, links.partnership_id, links.program_id, links.affiliate_id,
+                    links.advertiser_id, links.destination_url, links.sub_id, links.custom_domain,
+                    links.blocked_at, partnerships.status AS partnership_status,
+                    programs.status AS program_status, links.created_at, links.updated_at
+               FROM links
+               JOIN partnerships ON partnerships.id = links.partnership_id
+               JOIN programs ON programs.id = links.program_id
+              WHERE links.deleted_at IS NULL AND ",
+            $rest
+        )
+    };
+}
+
+pub(crate) async fn find_link(conn: &mut PgConnection, id: LinkId) -> Result<Option<Link>> {
+    let row: Option<LinkRow> =
+        sqlx::query_as(select_links!("links.id = $1")).bind(id).fetch_optional(conn).await?;
+    Ok(row.map(Link::from))
+}
+
+/// The link, locked against other changes; its program is held first, so that it cannot end meanwhile.
+pub(crate) async fn lock_link(conn: &mut PgConnection, id: LinkId) -> Result<Option<Link>> {
+    hold_program_of_link(conn, id).await?;
+    let row: Option<LinkRow> = sqlx::query_as(select_links!("links.id = $1 FOR UPDATE OF links"))
+        .bind(id)
+        .fetch_optional(conn)
+        .await?;
+    Ok(row.map(Link::from))
+}
+
+async fn hold_program_of_link(conn: &mut PgConnection, id: LinkId) -> Result<()> {
+    sqlx::query("SELECT FROM programs WHERE id = (SELECT program_id FROM links WHERE id = $1) FOR SHARE")
+        .bind(id)
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// Holds the program of a partnership against changes of its hosts and against its end, while a link is
+/// made; other links may be made beside.
+pub(crate) async fn hold_program(conn: &mut PgConnection, partnership: PartnershipId) -> Result<()> {
+    sqlx::query(
+        "SELECT FROM programs WHERE id = (SELECT program_id FROM partnerships WHERE id = $1) FOR SHARE",
+    )
+    .bind(partnership)
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// What a new link stores.
+pub(crate) struct NewLink<'a> {
+    pub(crate) key: LinkKey,
+    pub(crate) token: &'a str,
+    pub(crate) partnership: PartnershipId,
+    pub(crate) program: ProgramId,
+    pub(crate) affiliate: AgentId,
+    pub(crate) advertiser: AgentId,
+    pub(crate) destination: &'a Destination,
+    pub(crate) sub_id: Option<&'a str>,
+}
+
+/// Inserts a link; `None` when the key is taken, with the transaction still usable.
+pub(crate) async fn insert_link(
+    conn: &mut PgConnection,
+    new: &NewLink<'_>,
+    now: DateTime<Utc>,
+) -> Result<Option<LinkId>> {
+    Ok(sqlx::query_scalar(
+        "INSERT INTO links (id, key, token, partnership_id, program_id, affiliate_id, advertiser_id,
+                            destination_url, host, sub_id, created_at, updated_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $11)
+         ON CONFLICT (key) DO NOTHING
+         RETURNING id",
+    )
+    .bind(LinkId::generate())
+    .bind(new.key.to_i64())
+    .bind(new.token)
+    .bind(new.partnership)
+    .bind(new.program)
+    .bind(new.affiliate)
+    .bind(new.advertiser)
+    .bind(&new.destination.url)
+    .bind(&new.destination.host)
+    .bind(new.sub_id)
+    .bind(now)
+    .fetch_optional(conn)
+    .await?)
+}
+
+/// Where a link leads and how it is labelled. A new destination was checked, so it is not blocked.
+pub(crate) async fn update_link(
+    conn: &mut PgConnection,
+    id: LinkId,
+    destination: Option<&Destination>,
+    sub_id: Option<&str>,
+    now: DateTime<Utc>,
+) -> Result<()> {
+    sqlx::query(
+        "UPDATE links
+            SET destination_url = COALESCE($2, destination_url),
+                host = COALESCE($3, host),
+                blocked_at = CASE WHEN $2 IS NULL THEN blocked_at END,
+                sub_id = $4,
+                updated_at = $5
+          WHERE id = $1",
+    )
+    .bind(id)
+    .bind(destination.map(|destination| &destination.url))
+    .bind(destination.map(|destination| &destination.host))
+    .bind(sub_id)
+    .bind(now)
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Ends a link. The row stays: its token must go on answering 410, and its clicks stay counted.
+pub(crate) async fn delete_link(conn: &mut PgConnection, id: LinkId, now: DateTime<Utc>) -> Result<()> {
+    sqlx::query("UPDATE links SET deleted_at = $2, updated_at = $2 WHERE id = $1")
+        .bind(id)
+        .bind(now)
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// Tells the publisher that a link changed.
+pub(crate) async fn insert_outbox(conn: &mut PgConnection, id: LinkId, now: DateTime<Utc>) -> Result<()> {
+    sqlx::query("INSERT INTO link_outbox (subject, subject_id, created_at) VALUES ('link', $1, $2)")
+        .bind(id)
+        .bind(now)
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// A page of a partnership's links, newest first.
+pub(crate) async fn list_links(
+    conn: &mut PgConnection,
+    partnership: PartnershipId,
+    sub_id: Option<&str>,
+    page: Page,
+) -> Result<Paged<Link>> {
+    let total = sqlx::query_scalar(
+        "SELECT count(*)
+           FROM links
+          WHERE partnership_id = $1 AND deleted_at IS NULL AND ($2 IS NULL OR sub_id = $2)",
+    )
+    .bind(partnership)
+    .bind(sub_id)
+    .fetch_one(&mut *conn)
+    .await?;
+    let (instant, id) = page.below_instant();
+    let rows: Vec<LinkRow> = sqlx::query_as(select_links!(
+        "links.partnership_id = $1 AND ($2 IS NULL OR links.sub_id = $2)
+           AND (links.created_at, links.id) < ($3, $4)
+         ORDER BY links.created_at DESC, links.id DESC
+         LIMIT $5 OFFSET $6"
+    ))
+    .bind(partnership)
+    .bind(sub_id)
+    .bind(instant)
+    .bind(id)
+    .bind(page.limit_and_one())
+    .bind(page.offset())
+    .fetch_all(conn)
+    .await?;
+    let links = rows.into_iter().map(Link::from).collect();
+    Ok(page.of_rows(links, total, |link: &Link| (link.created_at.timestamp_micros(), link.id.uuid())))
+}
+
+#[derive(sqlx::FromRow)]
+struct ClassRow {
+    link_key: i64,
+    class: i16,
+    clicks: i64,
+    billable: i64,
+}
+
+/// What happened to these links so far: what is folded into hours, what waits to be, and conversions.
+pub(crate) async fn count(
+    conn: &mut PgConnection,
+    links: &[(LinkId, LinkKey)],
+) -> Result<HashMap<LinkId, Counts>> {
+    let keys: Vec<i64> = links.iter().map(|(_, key)| key.to_i64()).collect();
+    // One statement sees one moment: a delta is either folded or not, never both or neither.
+    let classes: Vec<ClassRow> = sqlx::query_as(
+        "SELECT link_key, class, sum(clicks)::BIGINT AS clicks, sum(billable)::BIGINT AS billable
+           FROM (SELECT link_key, class, clicks, billable
+                   FROM link_hours
+                  WHERE link_key = ANY($1)
+                  UNION ALL
+                 SELECT waiting.link_key, waiting.class, waiting.count,
+                        CASE WHEN waiting.billable THEN waiting.count ELSE 0 END
+                   FROM click_deltas
+                  CROSS JOIN unnest(link_keys, classes, billable, counts)
+                             AS waiting (link_key, class, billable, count)
+                  WHERE click_deltas.link_keys && $1 AND waiting.link_key = ANY($1)) AS counted
+          GROUP BY link_key, class
+          ORDER BY link_key, class",
+    )
+    .bind(&keys)
+    .fetch_all(&mut *conn)
+    .await?;
+    let ids: Vec<_> = links.iter().map(|(id, _)| id.uuid()).collect();
+    let conversions: Vec<(LinkId, i64)> = sqlx::query_as(
+        "SELECT link_id, count(*)
+           FROM conversions
+          WHERE link_id = ANY($1) AND status <> 'rejected'
+          GROUP BY link_id",
+    )
+    .bind(&ids)
+    .fetch_all(conn)
+    .await?;
+    let mut counts: HashMap<LinkId, Counts> = HashMap::with_capacity(links.len());
+    let by_key: HashMap<i64, LinkId> = links.iter().map(|(id, key)| (key.to_i64(), *id)).collect();
+    for row in classes {
+        let Some(id) = by_key.get(&row.link_key) else { continue };
+        let link = counts.entry(*id).or_default();
+        link.clicks += row.billable;
+        // A class of a newer build counts among the clicks, without a name.
+        if let Some(class) = u8::try_from(row.class).ok().and_then(ClickClass::from_u8) {
+            link.by_class.push((class, row.clicks));
+        }
+    }
+    for (id, count) in conversions {
+        counts.entry(id).or_default().conversions = count;
+    }
+    Ok(counts)
+}
+
+#[derive(sqlx::FromRow)]
+struct TermsRow {
+    link_id: LinkId,
+    key: i64,
+    sub_id: Option<String>,
+    deleted: bool,
+    partnership_id: PartnershipId,
+    partnership_status: PartnershipStatus,
+    affiliate_id: AgentId,
+    advertiser_id: AgentId,
+    advertiser_number: i32,
+    program_id: ProgramId,
+    program_status: ProgramStatus,
+    commission_type: CommissionType,
+    commission_rate_bp: Option<i32>,
+    commission_fixed_micros: Option<i64>,
+    attribution_days: i32,
+    hold_days: i32,
+    auto_approve_days: i32,
+    pay_classes: i16,
+    dedup_seconds: i32,
+}
+
+impl From<TermsRow> for LinkTerms {
+    fn from(row: TermsRow) -> Self {
+        Self {
+            link_id: row.link_id,
+            key: LinkKey::from_i64(row.key),
+            sub_id: row.sub_id,
+            deleted: row.deleted,
+            partnership_id: row.partnership_id,
+            partnership_status: row.partnership_status,
+            affiliate_id: row.affiliate_id,
+            advertiser_id: row.advertiser_id,
+            advertiser_number: row.advertiser_number,
+            program_id: row.program_id,
+            program_status: row.program_status,
+            commission: Commission::from_columns(
+                row.commission_type,
+                row.commission_rate_bp,
+                row.commission_fixed_micros,
+            ),
+            attribution_days: row.attribution_days,
+            hold_days: row.hold_days,
+            auto_approve_days: row.auto_approve_days,
+            pay_classes: ClassSet(row.pay_classes.cast_unsigned()),
+            dedup_seconds: row.dedup_seconds,
+        }
+    }
+}
+
+macro_rules! select_terms {
+    ($rest:literal) => {
+        concat!(
+            "SELECT links.id AS link_id, links.key, links.sub_id, links.deleted_at IS NOT NULL AS deleted,
+                    partnerships.id AS partnership_id, partnerships.status AS partnership_status,
+                    links.affiliate_id, links.advertiser_id, advertisers.number AS advertiser_number,
+                    programs.id AS program_id, programs.status AS program_status, programs.commission_type,
+                    programs.commission_rate_bp, programs.commission_fixed_micros,
+                    programs.attribution_days, programs.hold_days, programs.auto_approve_days,
+                    programs.pay_classes, programs.dedup_seconds
+               FROM links
+               JOIN partnerships ON partnerships.id = links.partnership_id
+               JOIN programs ON programs.id = links.program_id
+               JOIN agents AS advertisers ON advertisers.id = links.advertiser_id
+              WHERE links.key = $1 ",
+            $rest
+        )
+    };
+}
+
+/// A link with its terms, deleted or not. Links of a deleted program have none.
+pub(crate) async fn find_terms(conn: &mut PgConnection, key: LinkKey) -> Result<Option<LinkTerms>> {
+    let row: Option<TermsRow> =
+        sqlx::query_as(select_terms!("")).bind(key.to_i64()).fetch_optional(conn).await?;
+    Ok(row.map(LinkTerms::from))
+}
+
+/// The same, with the program kept from being deleted until the transaction ends.
+pub(crate) async fn hold_terms(conn: &mut PgConnection, key: LinkKey) -> Result<Option<LinkTerms>> {
+    let row: Option<TermsRow> = sqlx::query_as(select_terms!("FOR KEY SHARE OF programs"))
+        .bind(key.to_i64())
+        .fetch_optional(conn)
+        .await?;
+    Ok(row.map(LinkTerms::from))
+}
