@@ -41,6 +41,9 @@ pub fn parse(given: &str, own_origins: &[&str]) -> Result<Destination> {
     if host.is_empty() {
         return Err(refuse("has no host"));
     }
+    if matches!(url.host(), Some(Host::Domain(_))) && !hosts::is_plain(&host) {
+        return Err(refuse("has a host that is no host name"));
+    }
     if own_origins.iter().filter_map(|origin| Url::parse(origin).ok()).any(|own| is_same(&own, &url)) {
         return Err(Error::invalid(
             "destination_url",

@@ -15,6 +15,14 @@ pub fn host_of(url: &Url) -> String {
     url.host_str().unwrap_or_default().trim_end_matches('.').to_owned()
 }
 
+/// Whether a name has only characters that host names on the internet have. The URL standard lets more
+/// pass, such as braces and quotes.
+pub fn is_plain(name: &str) -> bool {
+    name.split('.').all(|label| {
+        !label.is_empty() && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
+    })
+}
+
 /// Whether `host` is `rule` or below it.
 pub fn allows(rule: &str, host: &str) -> bool {
     host == rule || host.strip_suffix(rule).is_some_and(|below| below.ends_with('.'))
@@ -64,9 +72,7 @@ fn parse_rule(text: &str) -> Result<String> {
     match Host::parse(trimmed).map_err(|_| refuse())? {
         // A name without a dot would allow a whole top-level domain; `localhost` is one's own machine.
         Host::Domain(name) if !name.contains('.') && name != "localhost" => Err(refuse()),
-        Host::Domain(name) if name.contains('*') || name.starts_with('.') || name.contains("..") => {
-            Err(refuse())
-        }
+        Host::Domain(name) if !is_plain(&name) => Err(refuse()),
         host => Ok(host.to_string()),
     }
 }
@@ -115,6 +121,7 @@ mod tests {
             "example.com:80",
             "*.example.com",
             "a b.com",
+            "{x}.com",
             "a..b.com",
             ".example.com",
             "user@example.com",

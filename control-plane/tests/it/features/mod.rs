@@ -3,5 +3,6 @@
 mod agents;
 mod conversions;
 mod ledger;
+mod programs;
 mod usage;
 mod wallet;

@@ -1,9 +1,8 @@
-//! Valid things with one call.
+//! Valid things with one call, made through the doors clients use.
 
 use super::{Client, TestApp};
+use serde_json::{Value, json};
 use shared::LinkKey;
-use shared::id::{LinkId, PartnershipId, ProgramId};
-use sqlx::types::Uuid;
 
 /// An advertiser with a program, and an affiliate with a link in it.
 pub(crate) struct Offer {
@@ -17,60 +16,61 @@ pub(crate) struct Offer {
 }
 
 impl TestApp {
+    /// A program that pays 20% of sales and lets affiliates in at once; its id.
+    pub(crate) async fn program(&self, advertiser: &Client) -> String {
+        id_of(&self.program_with(advertiser, json!({})).await)
+    }
+
+    /// The same with some members changed; the whole program.
+    pub(crate) async fn program_with(&self, advertiser: &Client, changes: Value) -> Value {
+        let mut body = json!({
+            "name": "My SaaS", "commission_type": "percentage", "commission_value": 20, "approval_mode": "auto",
+        });
+        let changes = changes.as_object().expect("changes are an object").clone();
+        body.as_object_mut().unwrap().extend(changes);
+        advertiser.post("/api/programs", body).await.expect(201).clone()
+    }
+
+    /// The partnership of an agent that joins a program; its id.
+    pub(crate) async fn joined(&self, affiliate: &Client, program: &str) -> String {
+        id_of(affiliate.post(&format!("/api/network/join/{program}"), json!({})).await.expect(201))
+    }
+
+    /// A link in an approved partnership; the whole link.
+    pub(crate) async fn link(&self, affiliate: &Client, partnership: &str) -> Value {
+        let body = json!({"destination_url": "https://example.com/pricing"});
+        affiliate.post(&format!("/api/partnerships/{partnership}/links"), body).await.expect(201).clone()
+    }
+
     /// A program that pays 20% of sales, an approved affiliate and its link.
     pub(crate) async fn offer(&self) -> Offer {
         let (advertiser, affiliate) = (self.agent("Advertiser").await, self.agent("Affiliate").await);
-        let program = ProgramId::generate();
-        let now = self.app.clock().now();
-        sqlx::query(
-            "INSERT INTO programs (id, advertiser_id, name, commission_type, commission_rate_bp, pay_classes, created_at, updated_at)
-             VALUES ($1, $2, 'My SaaS', 'percentage', 2000, $3, $4, $4)",
-        )
-        .bind(program)
-        .bind(advertiser.id().parse::<Uuid>().unwrap())
-        .bind(shared::ClassSet::DEFAULT.0 as i16)
-        .bind(now)
-        .execute(self.app.db())
-        .await
-        .unwrap();
-        self.join(&advertiser, affiliate, program).await
-    }
-
-    async fn join(&self, advertiser: &Client, affiliate: Client, program: ProgramId) -> Offer {
-        let (partnership, link, key) = (PartnershipId::generate(), LinkId::generate(), LinkKey::generate());
-        let token = self.app.token_key().mint(key).to_string();
-        sqlx::query(
-            "WITH partnership AS (
-                 INSERT INTO partnerships (id, program_id, affiliate_id, advertiser_id, status, created_at, updated_at, approved_at)
-                 VALUES ($1, $2, $3, $4, 'approved', $8, $8, $8))
-             INSERT INTO links (id, key, token, partnership_id, program_id, affiliate_id, advertiser_id, destination_url, created_at, updated_at)
-             VALUES ($5, $6, $7, $1, $2, $3, $4, 'https://example.com/', $8, $8)",
-        )
-        .bind(partnership)
-        .bind(program)
-        .bind(affiliate.id().parse::<Uuid>().unwrap())
-        .bind(advertiser.id().parse::<Uuid>().unwrap())
-        .bind(link)
-        .bind(key.to_i64())
-        .bind(&token)
-        .bind(self.app.clock().now())
-        .execute(self.app.db())
-        .await
-        .unwrap();
-        Offer {
-            advertiser: advertiser.clone(),
-            affiliate,
-            program: program.to_string(),
-            partnership: partnership.to_string(),
-            link: link.to_string(),
-            token,
-            key,
-        }
+        let program = self.program(&advertiser).await;
+        self.promoted(&advertiser, affiliate, &program).await
     }
 
     /// Another affiliate with a link in the same program.
     pub(crate) async fn another_affiliate(&self, offer: &Offer, name: &str) -> Offer {
         let affiliate = self.agent(name).await;
-        self.join(&offer.advertiser, affiliate, offer.program.parse().unwrap()).await
+        self.promoted(&offer.advertiser, affiliate, &offer.program).await
     }
+
+    async fn promoted(&self, advertiser: &Client, affiliate: Client, program: &str) -> Offer {
+        let partnership = self.joined(&affiliate, program).await;
+        let link = self.link(&affiliate, &partnership).await;
+        let token = link["token"].as_str().unwrap().to_owned();
+        Offer {
+            advertiser: advertiser.clone(),
+            affiliate,
+            program: program.to_owned(),
+            partnership,
+            link: id_of(&link),
+            key: self.app.token_key().parse(token.as_bytes()).expect("a token of ours"),
+            token,
+        }
+    }
+}
+
+fn id_of(body: &Value) -> String {
+    body["id"].as_str().expect("an object with an id").to_owned()
 }

@@ -32,7 +32,7 @@ fn what_is_out_of_bounds_is_refused_by_field() {
     };
     for (field, values) in [
         ("attribution_days", [json!(0), json!(366), json!(1.5), json!("30"), json!(i64::MAX)]),
-        ("hold_days", [json!(-1), json!(366), json!([]), json!(true), json!(1e400)]),
+        ("hold_days", [json!(-1), json!(366), json!([]), json!(true), json!(1e30)]),
         ("auto_approve_days", [json!(0), json!(366), json!({}), json!(""), json!(i64::MIN)]),
         ("dedup_seconds", [json!(-1), json!(3601), json!(0.5), json!("x"), json!(u64::MAX)]),
         ("min_payout", [json!(-1), json!(100_000.01), json!(0.001), json!("5"), json!(true)]),
@@ -61,9 +61,6 @@ fn what_is_out_of_bounds_is_refused_by_field() {
         ("niche", [json!(""), json!("x".repeat(61)), json!("a\nb"), json!(5), json!([])]),
     ] {
         for value in values {
-            if value.is_null() {
-                continue; // 1e400 has no JSON number here
-            }
             check(field, value);
         }
     }
