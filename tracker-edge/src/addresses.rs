@@ -1,0 +1,130 @@
+//! How many connections one client address may hold, and whose word about addresses is believed.
+
+use dashmap::DashMap;
+use ipnet::IpNet;
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::Arc;
+
+/// Open connections by address. Shared by all workers; touched once per connection, never per request.
+pub(crate) struct Addresses {
+    open: DashMap<IpAddr, u32>,
+    limit: Option<u32>,
+    trusted: Vec<IpNet>,
+}
+
+/// A connection's place among those of its address; gives it back when dropped.
+pub(crate) struct Place {
+    addresses: Arc<Addresses>,
+    /// `None` for addresses that are not limited.
+    address: Option<IpAddr>,
+}
+
+impl Addresses {
+    pub(crate) fn new(limit: Option<u32>, trusted: Vec<IpNet>) -> Arc<Self> {
+        Arc::new(Self { open: DashMap::new(), limit, trusted })
+    }
+
+    /// Takes a place for a connection of this address, if it may have another.
+    pub(crate) fn enter(self: &Arc<Self>, address: IpAddr) -> Option<Place> {
+        let limit = self.limit.filter(|_| !address.is_loopback() && !self.is_trusted(address));
+        let Some(limit) = limit else { return Some(Place { addresses: Arc::clone(self), address: None }) };
+        let address = network_of(address);
+        let mut open = self.open.entry(address).or_default();
+        if *open >= limit {
+            return None;
+        }
+        *open += 1;
+        Some(Place { addresses: Arc::clone(self), address: Some(address) })
+    }
+
+    /// Whether this is a proxy of ours.
+    pub(crate) fn is_trusted(&self, address: IpAddr) -> bool {
+        self.trusted.iter().any(|network| network.contains(&address))
+    }
+
+    /// The client behind trusted proxies: the last address in `X-Forwarded-For` that is not one of them.
+    pub(crate) fn client_of<'a>(
+        &self,
+        peer: IpAddr,
+        forwarded: impl DoubleEndedIterator<Item = &'a str>,
+    ) -> IpAddr {
+        let mut client = peer;
+        for hop in forwarded.rev().flat_map(|value| value.rsplit(',')) {
+            let Ok(address) = hop.trim().parse::<IpAddr>() else { break };
+            client = address.to_canonical();
+            if !self.is_trusted(client) {
+                break;
+            }
+        }
+        client
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if let Some(address) = self.address
+            && let dashmap::Entry::Occupied(mut open) = self.addresses.open.entry(address)
+        {
+            *open.get_mut() -= 1;
+            if *open.get() == 0 {
+                open.remove();
+            }
+        }
+    }
+}
+
+/// One customer of an IPv6 provider has a /64 at least: it counts as one address.
+fn network_of(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(_) => address,
+        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from(u128::from(address) & !0xffff_ffff_ffff_ffff)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn an_address_has_its_limit_and_gets_places_back() {
+        let addresses = Addresses::new(Some(2), vec!["10.0.0.0/8".parse().unwrap()]);
+        let first = addresses.enter(ip("192.0.2.1"));
+        let second = addresses.enter(ip("192.0.2.1"));
+        assert!(first.is_some() && second.is_some());
+        assert!(addresses.enter(ip("192.0.2.1")).is_none());
+        assert!(addresses.enter(ip("192.0.2.2")).is_some());
+        drop(first);
+        assert!(addresses.enter(ip("192.0.2.1")).is_some());
+        let proxies: Vec<_> = (0..5).map(|_| addresses.enter(ip("10.1.2.3"))).collect();
+        assert!(proxies.iter().all(Option::is_some), "proxies are exempt");
+        let network: Vec<_> =
+            ["2001:db8::1", "2001:db8::2", "2001:db8::3"].map(|text| addresses.enter(ip(text))).into();
+        assert!(network[2].is_none(), "a /64 counts as one address");
+        drop((second, proxies, network));
+        assert!(addresses.open.is_empty());
+    }
+
+    #[test]
+    fn only_trusted_hops_are_skipped() {
+        let addresses = Addresses::new(None, vec!["10.0.0.0/8".parse().unwrap()]);
+        for (forwarded, client) in [
+            (&["203.0.113.9"][..], "203.0.113.9"),
+            (&["203.0.113.9, 10.0.0.7"], "203.0.113.9"),
+            (&["6.6.6.6, 203.0.113.9"], "203.0.113.9"),
+            (&["6.6.6.6", "203.0.113.9, 10.0.0.7"], "203.0.113.9"),
+            (&["nonsense, 10.0.0.7"], "10.0.0.7"),
+            (&["10.0.0.8"], "10.0.0.8"),
+            (&[], "10.0.0.1"),
+        ] {
+            assert_eq!(
+                addresses.client_of(ip("10.0.0.1"), forwarded.iter().copied()),
+                ip(client),
+                "{forwarded:?}"
+            );
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! Listening sockets, and the loop that accepts connections.
+//!
+//! The loop ends only when told to. A failed accept is counted; when the machine is out of file
+//! descriptors or memory it pauses instead of spinning. At the connection limit it stops accepting, and
+//! newcomers wait in the kernel's backlog until someone leaves.
+
+use crate::http;
+use crate::runtime::Worker;
+use socket2::{Domain, Protocol, Socket, Type};
+use std::io;
+use std::net::{SocketAddr, TcpListener as StdListener};
+use std::rc::Rc;
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+
+/// Connections the kernel holds for us before it refuses more.
+const BACKLOG: i32 = 4096;
+/// A peer that takes nothing of what we sent for this long is given up. hyper has no such limit.
+const USER_TIMEOUT: Duration = Duration::from_secs(5);
+/// Pause after an accept that failed for want of something. Long enough not to spin, short enough to
+/// take up within a second.
+const EXHAUSTED_PAUSE: Duration = Duration::from_millis(50);
+
+/// Opens a listening socket. With `shared`, several sockets of this process take turns at one address.
+pub(crate) fn bind(addr: SocketAddr, shared: bool) -> io::Result<StdListener> {
+    let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(shared)?;
+    // Accepted sockets inherit both, which saves two system calls per connection.
+    socket.set_tcp_nodelay(true)?;
+    socket.set_tcp_user_timeout(Some(USER_TIMEOUT))?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&addr.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+/// Accepts connections until the worker stops.
+pub(crate) async fn accept(listener: TcpListener, worker: Rc<Worker>) {
+    let mut stopping = std::pin::pin!(worker.stop_accepting.cancelled());
+    loop {
+        while worker.connections.is_full() {
+            tokio::select! {
+                biased;
+                () = &mut stopping => return,
+                () = worker.connections.left() => {}
+            }
+        }
+        let accepted = tokio::select! {
+            biased;
+            accepted = listener.accept() => accepted,
+            () = &mut stopping => break,
+        };
+        match accepted {
+            Ok((stream, peer)) => admit(&worker, stream, peer),
+            Err(error) => {
+                worker.counters.accept_errors.add();
+                if is_exhausted(&error) {
+                    tracing::warn!(%error, "cannot accept connections right now");
+                    tokio::time::sleep(EXHAUSTED_PAUSE).await;
+                }
+            }
+        }
+    }
+    // What has already connected is served: closing the socket would reset it.
+    while let Ok(Ok((stream, peer))) = tokio::time::timeout(Duration::ZERO, listener.accept()).await {
+        admit(&worker, stream, peer);
+    }
+}
+
+fn admit(worker: &Rc<Worker>, stream: TcpStream, peer: SocketAddr) {
+    worker.counters.accepted.add();
+    let address = peer.ip().to_canonical();
+    match worker.edge.addresses.enter(address) {
+        Some(place) => http::serve(worker, stream, address, place),
+        None => {
+            worker.counters.over_limit.add();
+            worker.counters.closed.add();
+        }
+    }
+}
+
+/// Whether an accept failed for want of something that comes back.
+fn is_exhausted(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::TcpStream as StdStream;
+
+    #[test]
+    fn accepted_sockets_inherit_what_the_listener_was_set_to() {
+        let listener = bind("127.0.0.1:0".parse().unwrap(), true).unwrap();
+        let _client = StdStream::connect(listener.local_addr().unwrap()).unwrap();
+        listener.set_nonblocking(false).unwrap();
+        let (accepted, _) = listener.accept().unwrap();
+        let accepted = Socket::from(accepted);
+        assert!(accepted.tcp_nodelay().unwrap());
+        assert_eq!(accepted.tcp_user_timeout().unwrap(), Some(USER_TIMEOUT));
+    }
+}

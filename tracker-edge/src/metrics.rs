@@ -1,0 +1,180 @@
+//! What the edge counts, and how it is shown.
+//!
+//! The hot path adds to plain per-worker counters, each worker on cache lines of its own; a scrape adds
+//! the workers up. No label is ever a link, a program or an address.
+
+use metrics::{counter, describe_counter, describe_gauge, gauge};
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
+use shared::ClickClass;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+macro_rules! counters {
+    ($($(#[doc = $help:literal])* $field:ident => $name:literal $(, $label:literal = $value:literal)?;)*) => {
+        /// One worker's counters.
+        #[derive(Default, Debug)]
+        #[repr(align(128))]
+        pub(crate) struct Counters {
+            $($(#[doc = $help])* pub(crate) $field: Counter,)*
+            /// Clicks by class.
+            pub(crate) clicks: [Counter; ClickClass::ALL.len()],
+        }
+
+        /// Sets every metric to the sum over the workers.
+        fn publish(workers: &[Arc<Counters>]) {
+            $(
+                let sum = workers.iter().map(|worker| worker.$field.get()).sum();
+                counter!($name $(, $label => $value)?).absolute(sum);
+            )*
+            for class in ClickClass::ALL {
+                let sum = workers.iter().map(|worker| worker.clicks[class as usize].get()).sum();
+                counter!("edge_clicks_total", "class" => class.name()).absolute(sum);
+            }
+        }
+    };
+}
+
+counters! {
+    /// Clicks answered with a redirect.
+    redirects => "edge_responses_total", "answer" = "redirect";
+    /// Redirects without recording: HEAD, or the link is not tracked.
+    unrecorded => "edge_responses_total", "answer" = "redirect_unrecorded";
+    /// 404 for tokens this deployment did not hand out, and other paths.
+    not_found => "edge_responses_total", "answer" = "not_found";
+    /// 405.
+    wrong_method => "edge_responses_total", "answer" = "method_not_allowed";
+    /// 410 for deleted links.
+    gone => "edge_responses_total", "answer" = "gone";
+    /// 503 because Redis did not answer about a link not in memory.
+    unavailable => "edge_responses_total", "answer" = "unavailable";
+    /// 503 that asks a browser to come again when the person really clicks.
+    prefetches => "edge_responses_total", "answer" = "prefetch";
+    /// 4xx for requests that break HTTP or our limits.
+    refused => "edge_responses_total", "answer" = "refused";
+    /// Clicks the spool had no room for; declared as lost.
+    lost => "edge_clicks_lost_total";
+    /// Look-ups that had to wait for Redis.
+    misses => "edge_link_misses_total";
+    /// Connections accepted.
+    accepted => "edge_connections_accepted_total";
+    /// Connections closed.
+    closed => "edge_connections_closed_total";
+    /// Connections closed because their address has too many.
+    over_limit => "edge_connections_refused_total";
+    /// Connections closed because a request, an answer or a pause took too long.
+    timed_out => "edge_connections_timed_out_total";
+    /// Accepts that failed, such as for want of file descriptors.
+    accept_errors => "edge_accept_errors_total";
+    /// Requests whose handling panicked.
+    panics => "edge_panics_total";
+}
+
+/// A counter with one writer: no locked instruction is needed to add.
+#[derive(Default, Debug)]
+pub(crate) struct Counter(AtomicU64);
+
+impl Counter {
+    /// Adds one. Only the worker that owns the counter may.
+    #[inline]
+    pub(crate) fn add(&self) {
+        self.0.store(self.0.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// The edge's own registry: several edges may run in one process.
+pub(crate) struct Metrics {
+    recorder: PrometheusRecorder,
+    handle: PrometheusHandle,
+}
+
+impl Metrics {
+    pub(crate) fn new() -> Self {
+        let recorder = PrometheusBuilder::new().build_recorder();
+        let handle = recorder.handle();
+        let metrics = Self { recorder, handle };
+        metrics.within(describe);
+        metrics
+    }
+
+    /// Runs `body` with this registry as the one that `metrics::counter!` and its like refer to.
+    pub(crate) fn within<T>(&self, body: impl FnOnce() -> T) -> T {
+        metrics::with_local_recorder(&self.recorder, body)
+    }
+
+    /// All metrics as Prometheus text, after `update` has set what is only known now.
+    pub(crate) fn render(&self, workers: &[Arc<Counters>], update: impl FnOnce()) -> String {
+        self.within(|| {
+            publish(workers);
+            update();
+        });
+        self.handle.run_upkeep();
+        self.handle.render()
+    }
+}
+
+fn describe() {
+    describe_counter!("edge_responses_total", "Answers by kind");
+    describe_counter!("edge_clicks_total", "Clicks recorded, by class");
+    describe_counter!("edge_clicks_lost_total", "Clicks the spool had no room for; declared as lost");
+    describe_counter!("edge_link_misses_total", "Look-ups that had to wait for Redis");
+    describe_counter!("edge_connections_accepted_total", "Connections accepted");
+    describe_counter!("edge_connections_closed_total", "Connections closed");
+    describe_counter!("edge_connections_refused_total", "Connections of addresses that had too many");
+    describe_counter!("edge_connections_timed_out_total", "Connections closed for being too slow or idle");
+    describe_counter!("edge_accept_errors_total", "Accepts that failed");
+    describe_counter!("edge_panics_total", "Requests whose handling panicked");
+    describe_counter!(
+        "edge_link_questions_total",
+        "Links asked for in Redis, one question per link at a time"
+    );
+    describe_counter!("edge_link_changes_total", "Link changes applied from the stream");
+    describe_counter!("edge_link_unreadable_total", "Link records this build could not read");
+    describe_counter!("edge_link_compared_total", "Links compared with Redis again");
+    describe_counter!(
+        "edge_link_comparisons_total",
+        "Times every link was compared because changes were missed"
+    );
+    describe_counter!("edge_links_evicted_total", "Links that made room for others");
+    describe_gauge!("edge_links", "Links in memory");
+    describe_gauge!("edge_links_bytes", "Memory the links take");
+    describe_gauge!("edge_link_profiles", "Different terms and origins among the links");
+    describe_gauge!("edge_links_unknown", "Links remembered as unknown for a moment");
+    describe_gauge!("edge_link_stream_connected", "1 while the change stream is being followed");
+    describe_gauge!("edge_ready", "1 while the edge wants traffic");
+}
+
+/// What is only known when somebody looks.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Now {
+    pub(crate) links: crate::links::cache::Size,
+    pub(crate) unknown: usize,
+    pub(crate) asked: u64,
+    pub(crate) applied: u64,
+    pub(crate) unreadable: u64,
+    pub(crate) compared: u64,
+    pub(crate) comparisons: u64,
+    pub(crate) connected: bool,
+    pub(crate) ready: bool,
+}
+
+impl Now {
+    /// Sets the gauges and counters that mirror state kept elsewhere.
+    pub(crate) fn publish(&self) {
+        counter!("edge_link_questions_total").absolute(self.asked);
+        counter!("edge_link_changes_total").absolute(self.applied);
+        counter!("edge_link_unreadable_total").absolute(self.unreadable);
+        counter!("edge_link_compared_total").absolute(self.compared);
+        counter!("edge_link_comparisons_total").absolute(self.comparisons);
+        counter!("edge_links_evicted_total").absolute(self.links.evicted);
+        gauge!("edge_links").set(self.links.links as f64);
+        gauge!("edge_links_bytes").set(self.links.bytes as f64);
+        gauge!("edge_link_profiles").set(self.links.profiles as f64);
+        gauge!("edge_links_unknown").set(self.unknown as f64);
+        gauge!("edge_link_stream_connected").set(f64::from(u8::from(self.connected)));
+        gauge!("edge_ready").set(f64::from(u8::from(self.ready)));
+    }
+}

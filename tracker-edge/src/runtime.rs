@@ -1,0 +1,126 @@
+//! Threads: one single-threaded runtime per worker, and one for everything that is not a request.
+//!
+//! A worker has a listening socket, a spool writer, counters and connections of its own and shares only
+//! what [`Shared`] holds, all of it readable without a lock. Nothing of a worker is ever touched by
+//! another thread.
+
+use crate::addresses::Addresses;
+use crate::clicks::Recorder;
+use crate::clicks::duplicates::Duplicates;
+use crate::clicks::spool::Writer;
+use crate::clicks::visitors::Visitors;
+use crate::connections::{Connections, TICK};
+use crate::links::shard::Scratch;
+use crate::links::{self, Links};
+use crate::metrics::Counters;
+use crate::pages::Pages;
+use crate::{http, listener};
+use hyper::server::conn::http1;
+use shared::click_id::ClickIdKey;
+use shared::{Clock, TokenKey};
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::net::TcpListener as StdListener;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::runtime::{Builder, LocalOptions};
+use tokio_util::sync::CancellationToken;
+
+/// What all workers use.
+pub(crate) struct Shared {
+    pub(crate) links: Arc<Links>,
+    pub(crate) tokens: TokenKey,
+    pub(crate) ids: ClickIdKey,
+    pub(crate) pages: Pages,
+    pub(crate) addresses: Arc<Addresses>,
+    pub(crate) visitors: Arc<Visitors>,
+    pub(crate) duplicates: Arc<Duplicates>,
+    pub(crate) clock: Arc<dyn Clock>,
+    /// Whether an answer waits for its click to be synced.
+    pub(crate) strict: bool,
+}
+
+/// One worker's own things.
+pub(crate) struct Worker {
+    pub(crate) edge: Arc<Shared>,
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) recorder: RefCell<Recorder>,
+    pub(crate) scratch: RefCell<Box<Scratch>>,
+    pub(crate) connections: Rc<Connections>,
+    pub(crate) http: http1::Builder,
+    /// Answers close their connection: the edge is about to stop.
+    pub(crate) draining: Cell<bool>,
+    pub(crate) stop_accepting: CancellationToken,
+}
+
+/// What a worker is started with.
+pub(crate) struct Start {
+    pub(crate) edge: Arc<Shared>,
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) writer: Writer,
+    pub(crate) listener: StdListener,
+    pub(crate) connections_max: usize,
+    /// Cancelled when answers shall close their connections.
+    pub(crate) drain: CancellationToken,
+    /// Cancelled when no new connections shall be taken.
+    pub(crate) stop_accepting: CancellationToken,
+    /// How long requests in hand have to finish.
+    pub(crate) grace: Duration,
+}
+
+/// A worker's life, on its own thread: ends when all its connections have, or when the grace is over.
+pub(crate) fn work(start: Start) -> io::Result<()> {
+    let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
+    runtime.block_on(async move {
+        let listener = TcpListener::from_std(start.listener)?;
+        let recorder = Recorder::new(
+            start.writer,
+            start.edge.ids.clone(),
+            Arc::clone(&start.edge.visitors),
+            Arc::clone(&start.edge.duplicates),
+        );
+        let worker = Rc::new(Worker {
+            connections: Rc::new(Connections::new(start.connections_max, Arc::clone(&start.counters))),
+            edge: start.edge,
+            counters: start.counters,
+            recorder: RefCell::new(recorder),
+            scratch: RefCell::new(links::scratch()),
+            http: http::builder(),
+            draining: Cell::new(false),
+            stop_accepting: start.stop_accepting,
+        });
+        let sweeping = tokio::task::spawn_local(sweep(Rc::clone(&worker.connections)));
+        let accepting = tokio::task::spawn_local(listener::accept(listener, Rc::clone(&worker)));
+        start.drain.cancelled().await;
+        worker.draining.set(true);
+        if accepting.await.is_err() {
+            tracing::error!("the accept loop panicked");
+        }
+        worker.connections.finish_all();
+        let finished = async {
+            while worker.connections.len() > 0 {
+                worker.connections.left().await;
+            }
+        };
+        if tokio::time::timeout(start.grace, finished).await.is_err() {
+            tracing::warn!(
+                open = worker.connections.len(),
+                "closing connections that did not finish in time"
+            );
+        }
+        sweeping.abort();
+        Ok(())
+    })
+}
+
+/// Ticks the worker's connections.
+async fn sweep(connections: Rc<Connections>) {
+    let mut ticks = tokio::time::interval(TICK);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        connections.sweep();
+    }
+}
