@@ -268,6 +268,8 @@ impl<'a> Stack<'a> {
                 ("AOS_TRACKING_ORIGIN", self.tracking_origin()),
                 // One developer behind one address may sign up as often as they like.
                 ("AOS_SIGNUPS_PER_HOUR", "0".to_owned()),
+                // Their webhooks lead to programs on this machine.
+                ("AOS_EGRESS_ALLOW", "127.0.0.0/8,::1/128".to_owned()),
                 // So that a webhook can be tried with a receiver on this machine.
                 ("AOS_EGRESS_ALLOW", "127.0.0.0/8,::1/128".to_owned()),
             ]);

@@ -74,7 +74,11 @@ fn sql() {
     breaks("sql", &[(path, "query_scalar::<_, i64>(TEXT)")], &[(path, 1)]);
     breaks("sql", &[(path, "query!(TEXT)")], &[(path, 1)]);
     breaks("sql", &[(path, "const A: &str =\n \"\n  SELECT 1\";")], &[(path, 2)]);
-    breaks("sql", &[("loadtest/src/main.rs", "r#\"DELETE FROM clicks\"#")], &[("loadtest/src/main.rs", 1)]);
+    breaks(
+        "sql",
+        &[("tracker-edge/src/main.rs", "r#\"DELETE FROM clicks\"#")],
+        &[("tracker-edge/src/main.rs", 1)],
+    );
     keeps(
         "sql",
         &[
