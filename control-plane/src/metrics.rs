@@ -13,6 +13,7 @@ pub const FAMILIES: &[(&str, &str)] = &[
     ("cp_request_seconds", "Time from request to reply, by route"),
     ("cp_request_panics_total", "Handlers that panicked; each is a bug"),
     ("cp_accept_errors_total", "Connections that could not be accepted"),
+    ("cp_events_total", "Events written, by type; includes those of transactions that were rolled back"),
 ];
 
 /// Installs the recorder once per process and gives the handle that renders it.

@@ -12,3 +12,4 @@ pub mod partnerships;
 pub mod programs;
 pub mod usage;
 pub mod wallet;
+pub mod webhooks;

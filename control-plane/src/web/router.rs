@@ -23,6 +23,7 @@ pub fn described() -> OpenApiRouter<App> {
         .merge(features::partnerships::routes::router())
         .merge(features::links::routes::router())
         .merge(features::network::routes::router())
+        .merge(features::webhooks::routes::router())
 }
 
 /// The public service.

@@ -2,6 +2,7 @@
 
 use crate::error::{Code, Error, Result};
 use crate::features::commissions::rules::Terms;
+use crate::features::webhooks::event::ConversionObject;
 use crate::money::Micros;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
@@ -261,6 +262,29 @@ pub struct Conversion {
     pub decided_at: Option<DateTime<Utc>>,
     /// What it earns.
     pub commission: Commission,
+}
+
+impl Conversion {
+    /// What its events say.
+    pub fn as_event(&self) -> ConversionObject {
+        ConversionObject {
+            id: self.id,
+            event_type: self.event_type.as_str().to_owned(),
+            status: self.status.as_str().to_owned(),
+            program_id: self.program_id,
+            partnership_id: self.partnership_id,
+            link_id: self.link_id,
+            advertiser_id: self.advertiser_id,
+            affiliate_id: self.affiliate_id,
+            revenue_amount: self.revenue,
+            commission_amount: self.commission.amount,
+            currency: self.currency.clone(),
+            external_id: self.external_id.clone(),
+            click_id: self.click_id.clone(),
+            reason: self.reason.clone(),
+            created_at: self.created_at.into(),
+        }
+    }
 }
 
 /// The commission of a conversion.

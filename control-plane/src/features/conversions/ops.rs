@@ -6,6 +6,7 @@ use super::wire::{TrackRequest, TrackedEvent};
 use crate::error::{Code, Error, Result};
 use crate::features::commissions;
 use crate::features::usage;
+use crate::features::webhooks::{self, event::Event};
 use crate::money::Micros;
 use crate::text;
 use chrono::TimeDelta;
@@ -158,6 +159,7 @@ pub async fn record(
     };
     commissions::ops::insert(conn, &commission).await?;
     let conversion = load(conn, id).await?;
+    webhooks::ops::emit(conn, clock, &Event::ConversionCreated(conversion.as_event())).await?;
     // Last: it locks the account's usage until the commit.
     usage::ops::charge_conversion(conn, tracked.advertiser_number, id, now).await?;
     Ok(conversion)
@@ -232,7 +234,13 @@ pub async fn decide(
     let now = clock.now();
     commissions::ops::update(conn, commission.id, status.as_str(), commission.amount, now).await?;
     queries::update_status(conn, id, status, reason, now).await?;
-    load(conn, id).await
+    let conversion = load(conn, id).await?;
+    let event = match decision {
+        Decision::Approved => Event::ConversionApproved(conversion.as_event()),
+        Decision::Rejected => Event::ConversionRejected(conversion.as_event()),
+    };
+    webhooks::ops::emit(conn, clock, &event).await?;
+    Ok(conversion)
 }
 
 /// Approves conversions that were left pending too long, at most `limit` of them; says how many.

@@ -6,3 +6,4 @@ mod ledger;
 mod programs;
 mod usage;
 mod wallet;
+mod webhooks;

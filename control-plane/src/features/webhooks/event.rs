@@ -1,0 +1,290 @@
+//! The list of events: what can happen, to whom it is told, and what is said about it.
+//!
+//! To add one: a variant here, its name in [`EventType`], one `emit` where it happens. What is said about
+//! an object is a promise to receivers: members are added, never changed; anything else is a new
+//! [`VERSION`] beside the old one.
+
+use crate::money::Micros;
+use crate::time::At;
+use serde::{Deserialize, Serialize};
+use shared::id::{AgentId, ConversionId, LinkId, PartnershipId, PayoutId, ProgramId, SuggestionId};
+use std::str::FromStr;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+/// The version of every object's shape.
+pub const VERSION: u8 = 1;
+
+/// What happened.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// An affiliate asked to join a program, or joined it.
+    AffiliateJoined(PartnershipObject),
+    /// An affiliate may promote the program from now on.
+    AffiliateApproved(PartnershipObject),
+    /// A lead or sale was reported.
+    ConversionCreated(ConversionObject),
+    /// A conversion earns its commission.
+    ConversionApproved(ConversionObject),
+    /// A conversion earns nothing.
+    ConversionRejected(ConversionObject),
+    /// A payout was made, was paid, or failed: see its `status`.
+    PayoutProcessed(PayoutObject),
+    /// An affiliate was suggested to a program's advertiser.
+    MatchSuggested(SuggestionObject),
+    /// A program was suggested to an affiliate.
+    MatchProgramSuggested(SuggestionObject),
+}
+
+macro_rules! event_types {
+    ($($(#[doc = $doc:literal])* $name:ident = $text:literal;)*) => {
+        /// The names of events.
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize, ToSchema)]
+        pub enum EventType { $($(#[doc = $doc])* #[serde(rename = $text)] $name,)* }
+
+        impl EventType {
+            /// Every type, in the order of the documentation.
+            pub const ALL: &'static [Self] = &[$(Self::$name,)*];
+
+            /// The name on the wire.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$name => $text,)* }
+            }
+
+            /// What it reports, for the documentation.
+            pub const fn meaning(self) -> &'static str {
+                match self { $(Self::$name => concat!($($doc),*),)* }
+            }
+        }
+
+        impl Event {
+            /// Its name.
+            pub const fn event_type(&self) -> EventType {
+                match self { $(Self::$name(_) => EventType::$name,)* }
+            }
+        }
+    };
+}
+
+event_types! {
+    /// An affiliate asked to join a program, or joined it
+    AffiliateJoined = "affiliate.joined";
+    /// An affiliate may promote the program from now on
+    AffiliateApproved = "affiliate.approved";
+    /// A lead or sale was reported
+    ConversionCreated = "conversion.created";
+    /// A conversion earns its commission
+    ConversionApproved = "conversion.approved";
+    /// A conversion earns nothing
+    ConversionRejected = "conversion.rejected";
+    /// A payout was made, was paid, or failed
+    PayoutProcessed = "payout.processed";
+    /// An affiliate was suggested to you for one of your programs
+    MatchSuggested = "match.suggested";
+    /// A program was suggested to you to promote
+    MatchProgramSuggested = "match.program_suggested";
+}
+
+/// A stored name this version does not know.
+#[derive(Debug, thiserror::Error)]
+#[error("unknown event type")]
+pub struct UnknownEventType;
+
+impl FromStr for EventType {
+    type Err = UnknownEventType;
+
+    fn from_str(text: &str) -> Result<Self, UnknownEventType> {
+        Self::ALL.iter().copied().find(|known| known.as_str() == text).ok_or(UnknownEventType)
+    }
+}
+
+/// What an event is about, and who is told.
+pub(super) trait Object: Serialize {
+    /// The word in `object`.
+    const NAME: &'static str;
+    /// What sequences are counted for.
+    fn object_id(&self) -> Uuid;
+    /// The sides of it.
+    fn audience(&self) -> Vec<AgentId>;
+}
+
+/// An affiliate in a program.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct PartnershipObject {
+    /// The partnership's id.
+    #[schema(value_type = Uuid)]
+    pub id: PartnershipId,
+    /// `pending`, `approved`, …
+    #[schema(example = "approved")]
+    pub status: String,
+    /// The program.
+    #[schema(value_type = Uuid)]
+    pub program_id: ProgramId,
+    /// Its name.
+    #[schema(example = "My SaaS")]
+    pub program_name: String,
+    /// Whose program it is.
+    #[schema(value_type = Uuid)]
+    pub advertiser_id: AgentId,
+    /// Who promotes it.
+    #[schema(value_type = Uuid)]
+    pub affiliate_id: AgentId,
+    /// What the affiliate wrote when it joined.
+    pub message: Option<String>,
+    /// When it joined.
+    pub created_at: At,
+}
+
+/// A lead or sale.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct ConversionObject {
+    /// The conversion's id.
+    #[schema(value_type = Uuid)]
+    pub id: ConversionId,
+    /// `lead` or `sale`.
+    #[schema(example = "sale")]
+    pub event_type: String,
+    /// `pending`, `approved`, `rejected`.
+    #[schema(example = "pending")]
+    pub status: String,
+    /// The program.
+    #[schema(value_type = Uuid)]
+    pub program_id: ProgramId,
+    /// The partnership.
+    #[schema(value_type = Uuid)]
+    pub partnership_id: PartnershipId,
+    /// The link it is credited to.
+    #[schema(value_type = Uuid)]
+    pub link_id: LinkId,
+    /// Who pays.
+    #[schema(value_type = Uuid)]
+    pub advertiser_id: AgentId,
+    /// Who earns.
+    #[schema(value_type = Uuid)]
+    pub affiliate_id: AgentId,
+    /// A sale's amount.
+    pub revenue_amount: Option<Micros>,
+    /// What it earns.
+    pub commission_amount: Micros,
+    /// `usd`.
+    #[schema(example = "usd")]
+    pub currency: String,
+    /// The advertiser's own name for it.
+    #[schema(example = "order-456")]
+    pub external_id: Option<String>,
+    /// The click that led to it.
+    pub click_id: Option<String>,
+    /// Why it was decided so.
+    pub reason: Option<String>,
+    /// When it was reported.
+    pub created_at: At,
+}
+
+/// Money on its way to an affiliate.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct PayoutObject {
+    /// The payout's id.
+    #[schema(value_type = Uuid)]
+    pub id: PayoutId,
+    /// `pending`, `processing`, `paid`, `failed`.
+    #[schema(example = "paid")]
+    pub status: String,
+    /// `wallet`, `usdc`, `external`.
+    #[schema(example = "wallet")]
+    pub method: String,
+    /// The program it is for, when it is for one.
+    #[schema(value_type = Option<Uuid>)]
+    pub program_id: Option<ProgramId>,
+    /// Who pays.
+    #[schema(value_type = Uuid)]
+    pub advertiser_id: AgentId,
+    /// Who is paid.
+    #[schema(value_type = Uuid)]
+    pub affiliate_id: AgentId,
+    /// How much.
+    pub amount: Micros,
+    /// `usd`.
+    #[schema(example = "usd")]
+    pub currency: String,
+    /// How many commissions it covers.
+    pub commission_count: i64,
+    /// When it was made.
+    pub created_at: At,
+    /// When it was paid.
+    pub paid_at: Option<At>,
+}
+
+/// A program and an affiliate that could suit each other.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct SuggestionObject {
+    /// The suggestion's id.
+    #[schema(value_type = Uuid)]
+    pub id: SuggestionId,
+    /// To whom it is made.
+    #[schema(value_type = Uuid)]
+    pub agent_id: AgentId,
+    /// The program.
+    #[schema(value_type = Uuid)]
+    pub program_id: ProgramId,
+    /// Its name.
+    #[schema(example = "My SaaS")]
+    pub program_name: String,
+    /// The affiliate.
+    #[schema(value_type = Uuid)]
+    pub affiliate_id: AgentId,
+    /// 0 to 1.
+    #[schema(minimum = 0, maximum = 1, example = 0.82)]
+    pub score: f64,
+    /// Why, in words.
+    pub reasons: Vec<String>,
+    /// When it was made.
+    pub created_at: At,
+}
+
+impl Object for PartnershipObject {
+    const NAME: &'static str = "partnership";
+
+    fn object_id(&self) -> Uuid {
+        self.id.uuid()
+    }
+
+    fn audience(&self) -> Vec<AgentId> {
+        vec![self.advertiser_id, self.affiliate_id]
+    }
+}
+
+impl Object for ConversionObject {
+    const NAME: &'static str = "conversion";
+
+    fn object_id(&self) -> Uuid {
+        self.id.uuid()
+    }
+
+    fn audience(&self) -> Vec<AgentId> {
+        vec![self.advertiser_id, self.affiliate_id]
+    }
+}
+
+impl Object for PayoutObject {
+    const NAME: &'static str = "payout";
+
+    fn object_id(&self) -> Uuid {
+        self.id.uuid()
+    }
+
+    fn audience(&self) -> Vec<AgentId> {
+        vec![self.advertiser_id, self.affiliate_id]
+    }
+}
+
+impl Object for SuggestionObject {
+    const NAME: &'static str = "suggestion";
+
+    fn object_id(&self) -> Uuid {
+        self.id.uuid()
+    }
+
+    fn audience(&self) -> Vec<AgentId> {
+        vec![self.agent_id]
+    }
+}

@@ -1,0 +1,3 @@
+//! Events and webhooks.
+
+mod events;
