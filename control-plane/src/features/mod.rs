@@ -9,6 +9,7 @@ pub mod ledger;
 pub mod links;
 pub mod network;
 pub mod partnerships;
+pub mod payouts;
 pub mod programs;
 pub mod usage;
 pub mod wallet;

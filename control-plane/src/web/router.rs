@@ -18,6 +18,7 @@ pub fn described() -> OpenApiRouter<App> {
     OpenApiRouter::with_openapi(openapi::document())
         .merge(features::agents::routes::router())
         .merge(features::wallet::routes::router())
+        .merge(features::payouts::routes::router())
         .merge(features::conversions::routes::router())
         .merge(features::programs::routes::router())
         .merge(features::partnerships::routes::router())

@@ -48,7 +48,7 @@ const FEATURE_CALLS: &[(&str, &[&str])] = &[
     ("clicks", &["links", "usage"]),
     ("commissions", &["programs", "partnerships", "ledger", "webhooks"]),
     ("conversions", &["agents", "programs", "links", "clicks", "commissions", "usage", "webhooks"]),
-    ("payouts", &["agents", "ledger", "webhooks"]),
+    ("payouts", &["agents", "commissions", "ledger", "webhooks"]),
     ("network", &["agents", "programs", "partnerships", "subscriptions", "webhooks"]),
     ("stats", &[]),
 ];

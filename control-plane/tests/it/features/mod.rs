@@ -3,6 +3,7 @@
 mod agents;
 mod conversions;
 mod ledger;
+mod payouts;
 mod programs;
 mod usage;
 mod wallet;
