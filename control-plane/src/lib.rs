@@ -22,6 +22,7 @@ pub mod redis;
 pub mod text;
 pub mod time;
 pub mod web;
+pub mod workers;
 
 pub use app::App;
 pub use config::Config;

@@ -3,6 +3,7 @@
 
 pub mod agents;
 pub mod audit;
+pub mod clicks;
 pub mod commissions;
 pub mod conversions;
 pub mod ledger;

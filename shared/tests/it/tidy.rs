@@ -40,7 +40,7 @@ const FEATURE_CALLS: &[(&str, &[&str])] = &[
     ("audit", &[]),
     ("usage", &["ledger"]),
     ("wallet", &["ledger", "usage"]),
-    ("agents", &[]),
+    ("agents", &["usage"]),
     ("subscriptions", &["agents", "usage", "ledger", "webhooks"]),
     ("programs", &["agents", "subscriptions", "webhooks"]),
     ("partnerships", &["agents", "programs", "subscriptions", "webhooks"]),
