@@ -173,7 +173,7 @@ impl World {
             Event::Roll => self.new_writer(),
             Event::Room(segments) => self.disk.room.store(segments * SEGMENT_BYTES, Ordering::SeqCst),
             Event::SyncFails => self.disk.sync_fails.store(true, Ordering::SeqCst),
-            Event::Flip { record, at } => self.flip(record, at),
+            Event::Flip { record, at } => self.flip(*record, *at),
             Event::Save => self.saved = self.rows.clone(),
             Event::Restore => {
                 self.rows = self.saved.clone();
@@ -247,7 +247,7 @@ impl World {
         for (turn, spool) in self.set.spools().into_iter().enumerate() {
             let row = self.rows.get(&spool.id).cloned().unwrap_or_default();
             let mut reader = self.readers.remove(&spool.id).unwrap_or_else(|| self.set.reader(&spool));
-            if reader.position() < row.next_seq || arrives % 3 == 0 {
+            if reader.position() < row.next_seq || arrives.is_multiple_of(3) {
                 self.seek(&mut reader, spool.id, row.next_seq);
             }
             let mut bytes = Vec::new();
@@ -298,7 +298,7 @@ impl World {
     }
 
     /// Flips a bit of some record of a spool nobody writes, in the file.
-    fn flip(&mut self, record: &prop::sample::Index, at: &prop::sample::Index) {
+    fn flip(&mut self, record: prop::sample::Index, at: prop::sample::Index) {
         let mut buf = RecordBuf::new();
         let mut records = Vec::new();
         for spool in self.set.spools().iter().filter(|spool| !spool.live) {
