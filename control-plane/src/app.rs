@@ -2,6 +2,7 @@
 //!
 //! Handlers take what they need from it; operations and queries never see it.
 
+use crate::auth::slat::SlatKeys;
 use crate::config::Config;
 use crate::db::{self, PoolSettings, Tx};
 use crate::error::Result;
@@ -30,6 +31,7 @@ struct Inner {
     keys: Keys,
     token_key: TokenKey,
     click_id_key: ClickIdKey,
+    slat_keys: SlatKeys,
     shutdown: Shutdown,
 }
 
@@ -54,6 +56,7 @@ impl App {
             keys: Keys::new(config.redis_prefix.clone()),
             token_key: TokenKey::new(&config.secret),
             click_id_key: ClickIdKey::new(&config.secret),
+            slat_keys: SlatKeys::new(&config.secret, config.slat_generation),
             shutdown: Shutdown::new(),
             config,
         })))
@@ -112,6 +115,11 @@ impl App {
     /// Checks click ids.
     pub fn click_id_key(&self) -> &ClickIdKey {
         &self.0.click_id_key
+    }
+
+    /// Signs and checks attribution tokens.
+    pub fn slat_keys(&self) -> &SlatKeys {
+        &self.0.slat_keys
     }
 
     /// The stop signal and the tasks a stop waits for.

@@ -88,6 +88,10 @@ pub struct Settings {
     /// Networks that webhooks may reach beside the public internet, as `127.0.0.0/8,10.1.0.0/16`.
     #[arg(long, env = "AOS_EGRESS_ALLOW", global = true, default_value = "")]
     pub egress_allow: String,
+    /// Number of the key that signs attribution tokens; raise it by one to rotate. Tokens of the number before
+    /// stay valid.
+    #[arg(long, env = "AOS_SLAT_GENERATION", global = true, default_value_t = 1)]
+    pub slat_generation: u16,
     /// Seconds a stop waits for what is in flight.
     #[arg(long, env = "AOS_DRAIN_SECONDS", global = true, default_value_t = 10)]
     pub drain_seconds: u64,
@@ -130,6 +134,8 @@ pub struct Config {
     pub signups_per_hour: u32,
     /// Networks open to webhooks beside the public internet.
     pub egress_allow: Vec<IpNet>,
+    /// Number of the attribution key that signs.
+    pub slat_generation: u16,
     /// Patience of a stop, in seconds.
     pub drain_seconds: u64,
     /// Log filter.
@@ -191,6 +197,7 @@ impl Config {
                 db_worker_connections: settings.db_worker_connections.max(2),
                 signups_per_hour: settings.signups_per_hour,
                 egress_allow,
+                slat_generation: settings.slat_generation,
                 drain_seconds: settings.drain_seconds,
                 log: settings.log.clone(),
                 log_format,
@@ -233,6 +240,7 @@ impl Config {
                 "AOS_EGRESS_ALLOW={}",
                 self.egress_allow.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
             ),
+            format!("AOS_SLAT_GENERATION={}", self.slat_generation),
             format!("AOS_DRAIN_SECONDS={}", self.drain_seconds),
             format!("AOS_LOG={}", self.log),
             format!("AOS_LOG_FORMAT={}", if self.log_format == LogFormat::Json { "json" } else { "text" }),

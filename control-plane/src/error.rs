@@ -110,6 +110,16 @@ codes! {
     FreeTierLimitReached = "free_tier_limit_reached", PaymentRequired;
     /// The click lies outside the attribution window
     AttributionExpired = "attribution_expired", Unprocessable;
+    /// The SLAT token's signature does not verify
+    InvalidSlatToken = "invalid_slat_token", Unauthenticated;
+    /// The token or reference was already used for another order
+    NonceReplay = "nonce_replay", Conflict;
+    /// The token is outside the attribution window
+    TokenExpired = "token_expired", Gone;
+    /// The merchant does not exist
+    MerchantNotFound = "merchant_not_found", NotFound;
+    /// The publisher is not an approved affiliate of the merchant
+    NotAffiliated = "not_affiliated", Forbidden;
     /// The body is larger than allowed
     PayloadTooLarge = "payload_too_large", TooLarge;
     /// The body is not application/json

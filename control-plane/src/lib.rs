@@ -19,10 +19,10 @@ pub mod money;
 mod named;
 pub mod page;
 pub mod redis;
+pub mod surfaces;
 pub mod text;
 pub mod time;
 pub mod web;
-pub mod workers;
 
 pub use app::App;
 pub use config::Config;

@@ -2,15 +2,14 @@
 //! `model` (pure rules), `ops` (steps in one transaction), `queries` (all SQL).
 
 pub mod agents;
+pub mod attribution;
 pub mod audit;
-pub mod clicks;
 pub mod commissions;
 pub mod conversions;
 pub mod ledger;
 pub mod links;
 pub mod network;
 pub mod partnerships;
-pub mod payouts;
 pub mod programs;
 pub mod usage;
 pub mod wallet;

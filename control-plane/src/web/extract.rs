@@ -85,12 +85,17 @@ impl<T: DeserializeOwned> FromRequestParts<App> for Query<T> {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, _: &App) -> Result<Self, ApiError> {
-        let query = parts.uri.query().unwrap_or_default();
-        let pairs = serde_urlencoded::Deserializer::new(url::form_urlencoded::parse(query.as_bytes()));
-        serde_path_to_error::deserialize(pairs).map(Self).map_err(|error| {
-            decode_error("query parameter", &error.path().to_string(), &error.inner().to_string()).into()
-        })
+        Ok(Self(parse_query(&parts.uri)?))
     }
+}
+
+/// The query of an address, as [`Query`] reads it.
+pub fn parse_query<T: DeserializeOwned>(uri: &http::Uri) -> Result<T> {
+    let query = uri.query().unwrap_or_default();
+    let pairs = serde_urlencoded::Deserializer::new(url::form_urlencoded::parse(query.as_bytes()));
+    serde_path_to_error::deserialize(pairs).map_err(|error| {
+        decode_error("query parameter", &error.path().to_string(), &error.inner().to_string())
+    })
 }
 
 /// A request's body as it came, with what an `Idempotency-Key` needs to know of the request.

@@ -23,12 +23,16 @@ struct Document;
 /// The document before the routes are added.
 pub fn document() -> utoipa::openapi::OpenApi {
     let mut document = Document::openapi();
-    let mut scheme = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build();
-    scheme.description = Some("An agent key, `aos_live_…`, from POST /api/auth/signup.".to_owned());
-    document
-        .components
-        .get_or_insert_default()
-        .add_security_scheme("agent_key", SecurityScheme::Http(scheme));
+    let components = document.components.get_or_insert_default();
+    for (name, description) in [
+        ("agent_key", "An agent key, `aos_live_…`, from POST /api/auth/signup."),
+        ("publisher_key", "A publisher key, `aff_agent_…`, from POST /api/agents/:id/keys."),
+        ("merchant_key", "A merchant key, `merch_key_…`, from POST /api/agents/:id/keys."),
+    ] {
+        let mut scheme = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build();
+        scheme.description = Some(description.to_owned());
+        components.add_security_scheme(name, SecurityScheme::Http(scheme));
+    }
     document
 }
 

@@ -72,7 +72,10 @@ return {allowed, taken, start + window, now}
 static SCRIPT: LazyLock<redis::Script> = LazyLock::new(|| redis::Script::new(TAKE));
 
 /// Counts of subjects by limit and window, while Redis is away.
-static LOCAL: LazyLock<Mutex<HashMap<(&'static str, String), (i64, u32)>>> = LazyLock::new(Mutex::default);
+static LOCAL: LazyLock<Mutex<LocalCounts>> = LazyLock::new(Mutex::default);
+
+/// By limit and subject: the window's start, and requests taken in it.
+type LocalCounts = HashMap<(&'static str, String), (i64, u32)>;
 
 /// Counts one request of `subject` (a key id, an account, a hashed address: never the address itself).
 pub async fn take(app: &App, limit: &Limit, subject: &str) -> Result<Standing> {
@@ -127,6 +130,19 @@ fn count_locally(limit: &Limit, subject: &str, now: i64) -> Standing {
 }
 
 impl Standing {
+    /// Where somebody stands whose request was not counted.
+    pub fn untouched(limit: &Limit, now: i64) -> Self {
+        let window = i64::from(limit.window_seconds.max(1));
+        let reset_at = now - now.rem_euclid(window) + window;
+        Self {
+            allowed: true,
+            limit: limit.max,
+            remaining: limit.max,
+            reset_at,
+            reset_in: u32::try_from(reset_at - now).unwrap_or(limit.window_seconds),
+        }
+    }
+
     /// The three headers, on every reply of a limited route.
     pub fn write(&self, headers: &mut HeaderMap) {
         headers.insert("x-ratelimit-limit", HeaderValue::from(self.limit));

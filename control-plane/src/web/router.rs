@@ -2,6 +2,7 @@
 
 use crate::app::App;
 use crate::features;
+use crate::surfaces;
 use crate::web::extract::BODY_LEN_MAX;
 use crate::web::{middleware, openapi};
 use axum::Router;
@@ -18,14 +19,13 @@ pub fn described() -> OpenApiRouter<App> {
     OpenApiRouter::with_openapi(openapi::document())
         .merge(features::agents::routes::router())
         .merge(features::wallet::routes::router())
-        .merge(features::payouts::routes::router())
-        .merge(features::usage::routes::router())
         .merge(features::conversions::routes::router())
         .merge(features::programs::routes::router())
         .merge(features::partnerships::routes::router())
         .merge(features::links::routes::router())
         .merge(features::network::routes::router())
         .merge(features::webhooks::routes::router())
+        .merge(surfaces::attribution_v1::routes::router())
 }
 
 /// The public service.

@@ -2,10 +2,10 @@
 //!
 //! - `harness`: the app in process, a database and a Redis prefix per test, clients by role
 //! - `features`: every endpoint, a folder per feature
-//! - `workers`: the drainer, the jobs, the publisher, a turn at a time
+//! - `surfaces`: the other doors into the same features
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod features;
 mod harness;
-mod workers;
+mod surfaces;

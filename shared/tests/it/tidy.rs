@@ -40,7 +40,7 @@ const FEATURE_CALLS: &[(&str, &[&str])] = &[
     ("audit", &[]),
     ("usage", &["ledger"]),
     ("wallet", &["ledger", "usage"]),
-    ("agents", &["usage"]),
+    ("agents", &[]),
     ("subscriptions", &["agents", "usage", "ledger", "webhooks"]),
     ("programs", &["agents", "subscriptions", "webhooks"]),
     ("partnerships", &["agents", "programs", "subscriptions", "webhooks"]),
@@ -48,7 +48,7 @@ const FEATURE_CALLS: &[(&str, &[&str])] = &[
     ("clicks", &["links", "usage"]),
     ("commissions", &["programs", "partnerships", "ledger", "webhooks"]),
     ("conversions", &["agents", "programs", "links", "clicks", "commissions", "usage", "webhooks"]),
-    ("payouts", &["agents", "commissions", "ledger", "webhooks"]),
+    ("payouts", &["agents", "ledger", "webhooks"]),
     ("network", &["agents", "programs", "partnerships", "subscriptions", "webhooks"]),
     ("stats", &[]),
 ];

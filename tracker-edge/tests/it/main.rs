@@ -2,7 +2,6 @@
 //!
 //! - `harness`: an edge of one's own in this process, and what a control plane would publish
 //! - `redirect`: a click is answered with its destination, byte for byte, and is in the stream afterwards
-//! - `spool_kill`: a process killed while it appends
 //! - `ship`: spool to stream and back, through every harm a Redis can come to; `ship_drainer` stands in for
 //!   the control plane, `ship_redis` provides the servers
 
@@ -13,4 +12,3 @@ mod redirect;
 mod ship;
 mod ship_drainer;
 mod ship_redis;
-mod spool_kill;

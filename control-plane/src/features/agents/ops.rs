@@ -77,6 +77,11 @@ pub async fn sign_up(
     Ok((agent, key))
 }
 
+/// The agent, if it is there.
+pub async fn find_live(conn: &mut PgConnection, id: AgentId) -> Result<Option<Agent>> {
+    queries::find_agent(conn, id).await
+}
+
 /// The agent, which must exist: its key was just seen.
 pub async fn load_agent(conn: &mut PgConnection, id: AgentId) -> Result<Agent> {
     queries::find_agent(conn, id)

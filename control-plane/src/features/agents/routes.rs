@@ -2,13 +2,11 @@
 
 use super::model::Agent;
 use super::ops;
-use super::wire::{MeResponse, NextStep, NextSteps, QuickstartResponse, SignUpRequest, SignUpResponse};
+use super::wire::{AgentResponse, NextStep, NextSteps, QuickstartResponse, SignUpRequest, SignUpResponse};
 use crate::app::App;
 use crate::auth;
 use crate::auth::api_keys::NewKey;
 use crate::error::Error;
-use crate::features::usage;
-use crate::features::usage::model::Tier;
 use crate::web::extract::Payload;
 use crate::web::respond::{self, ErrorBody, Reply};
 use axum::extract::State;
@@ -67,16 +65,14 @@ async fn quickstart(State(app): State<App>, mut payload: Payload) -> Reply {
 #[utoipa::path(
     get, path = "/api/agents/me", tag = "agents", operation_id = "get_me",
     responses(
-        (status = 200, description = "The calling agent and what it used this month", body = MeResponse),
+        (status = 200, description = "The calling agent", body = AgentResponse),
         (status = 401, description = "api_key_missing, api_key_invalid", body = ErrorBody),
     ),
 )]
 async fn get_me(State(app): State<App>, caller: auth::Agent) -> Reply {
     let mut conn = app.db_read().acquire().await.map_err(Error::from)?;
     let agent = ops::load_agent(&mut conn, caller.id).await?;
-    let tier = Tier::parse(&agent.tier).unwrap_or(Tier::Free);
-    let usage = usage::report::of(&mut conn, agent.number, tier, app.clock().now()).await?;
-    Ok(respond::ok(&MeResponse { agent: agent.into(), usage_summary: usage.into() }))
+    Ok(respond::ok(&AgentResponse::from(agent)))
 }
 
 fn account(agent: Agent, key: &NewKey) -> SignUpResponse {

@@ -1,7 +1,6 @@
 //! JSON shapes of agents.
 
 use super::model::Agent;
-use crate::features::usage::wire::UsageSummary;
 use crate::time::At;
 use serde::{Deserialize, Serialize};
 use shared::id;
@@ -108,16 +107,6 @@ pub struct AgentResponse {
     pub publisher_id: String,
     /// When it signed up.
     pub created_at: At,
-}
-
-/// An agent as it sees itself, with what it used this month.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct MeResponse {
-    /// The account.
-    #[serde(flatten)]
-    pub agent: AgentResponse,
-    /// The current month's usage; the same numbers as GET /api/usage.
-    pub usage_summary: UsageSummary,
 }
 
 impl From<Agent> for AgentResponse {

@@ -74,6 +74,42 @@ pub async fn create_link(
     queries::find_link(conn, id).await?.ok_or_else(missing)
 }
 
+/// The partnership's link for what is tracked through `/v1`, made when there is none. The caller holds the
+/// program, so two cannot be made at once. Such a link is seldom followed; it leads to the program's site.
+pub async fn attribution_link(
+    conn: &mut PgConnection,
+    clock: &dyn Clock,
+    tokens: &TokenKey,
+    partnership: &Partnership,
+    program_url: Option<&str>,
+) -> Result<LinkKey> {
+    if let Some(key) = queries::find_attribution_link(conn, partnership.id).await? {
+        return Ok(key);
+    }
+    let url = program_url
+        .map_or_else(|| format!("https://{}.invalid/", partnership.affiliate_handle), str::to_owned);
+    let destination = destination::parse(&url, &[])?;
+    let now = clock.now();
+    let key = LinkKey::generate();
+    let token = tokens.mint(key);
+    let new = NewLink {
+        key,
+        token: token.as_str(),
+        partnership: partnership.id,
+        program: partnership.program_id,
+        affiliate: partnership.affiliate_id,
+        advertiser: partnership.advertiser_id,
+        destination: &destination,
+        sub_id: Some("agent-attribution"),
+    };
+    let id = queries::insert_link(conn, &new, now)
+        .await?
+        .ok_or_else(|| Error::bug(anyhow::anyhow!("a random link key is taken")))?;
+    queries::mark_attribution(conn, id).await?;
+    queries::insert_outbox(conn, id, now).await?;
+    Ok(key)
+}
+
 /// The link and the caller's side of it; strangers hear that there is none.
 pub async fn load_for(conn: &mut PgConnection, caller: AgentId, id: LinkId) -> Result<(Link, Side)> {
     with_side(caller, queries::find_link(conn, id).await?)

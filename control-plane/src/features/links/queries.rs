@@ -193,6 +193,28 @@ pub(crate) async fn insert_outbox(conn: &mut PgConnection, id: LinkId, now: Date
     Ok(())
 }
 
+/// The partnership's link for what is tracked through `/v1`.
+pub(crate) async fn find_attribution_link(
+    conn: &mut PgConnection,
+    id: PartnershipId,
+) -> Result<Option<LinkKey>> {
+    let key: Option<i64> = sqlx::query_scalar(
+        "SELECT key
+           FROM links
+          WHERE partnership_id = $1 AND purpose = 'attribution' AND deleted_at IS NULL",
+    )
+    .bind(id)
+    .fetch_optional(conn)
+    .await?;
+    Ok(key.map(LinkKey::from_i64))
+}
+
+/// Makes a link the partnership's one for `/v1`.
+pub(crate) async fn mark_attribution(conn: &mut PgConnection, id: LinkId) -> Result<()> {
+    sqlx::query("UPDATE links SET purpose = 'attribution' WHERE id = $1").bind(id).execute(conn).await?;
+    Ok(())
+}
+
 /// A page of a partnership's links, newest first.
 pub(crate) async fn list_links(
     conn: &mut PgConnection,

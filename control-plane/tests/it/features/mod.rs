@@ -3,7 +3,6 @@
 mod agents;
 mod conversions;
 mod ledger;
-mod payouts;
 mod programs;
 mod usage;
 mod wallet;

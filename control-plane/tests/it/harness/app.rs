@@ -52,6 +52,7 @@ impl TestApp {
             db_worker_connections: 4,
             signups_per_hour: 0,
             egress_allow: vec!["127.0.0.0/8".parse().unwrap()],
+            slat_generation: 1,
             drain_seconds: 5,
             log: "warn".to_owned(),
             log_format: LogFormat::Text,

@@ -1,0 +1,9 @@
+//! `/v1`, the agent attribution API: track, verify, commissions, payouts.
+//!
+//! Publisher and merchant keys, prefixed ids, amounts as integers in minor units, errors as
+//! `{"error":{"code","message","details"}}`, limits per key with three headers on every reply.
+
+mod error;
+mod header;
+pub mod routes;
+mod wire;

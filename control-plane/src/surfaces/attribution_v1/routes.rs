@@ -1,0 +1,319 @@
+//! HTTP of `/v1`: who calls, how often, then extract → feature → their words.
+
+use super::error::{V1ErrorBody, V1Failure};
+use super::header;
+use super::wire::{
+    CommissionsQuery, CommissionsResponse, TrackRequest, TrackResponse, VerifyRequest, VerifyResponse,
+};
+use crate::app::App;
+use crate::auth::Agent;
+use crate::auth::api_keys::{self, Digest, Kind};
+use crate::auth::extract::authenticate;
+use crate::error::{Code, Error, Result};
+use crate::features::attribution::model::check_metadata;
+use crate::features::attribution::ops::{self, EventReport, Keys, Order, Outcome, Proof};
+use crate::features::conversions::ops::check_revenue;
+use crate::money::Micros;
+use crate::text;
+use crate::web::extract::{Payload, parse_query};
+use crate::web::rate_limit::{self, Limit, Standing, WithoutRedis};
+use crate::web::respond;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use http::{HeaderMap, StatusCode, Uri};
+use shared::id::{AgentId, CommissionId, ProgramId};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+const TRACK: Limit =
+    Limit { name: "v1-track", max: 100, window_seconds: 60, without_redis: WithoutRedis::CountLocally };
+const VERIFY: Limit =
+    Limit { name: "v1-verify", max: 600, window_seconds: 60, without_redis: WithoutRedis::CountLocally };
+const COMMISSIONS: Limit =
+    Limit { name: "v1-commissions", max: 60, window_seconds: 60, without_redis: WithoutRedis::CountLocally };
+/// How old a reference in the header may be, and how far ahead of our clock, in seconds.
+const REFERENCE_AGE_MAX: i64 = 86_400;
+const REFERENCE_AHEAD_MAX: i64 = 60;
+
+/// The routes of `/v1`.
+pub fn router() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(track_event))
+        .routes(routes!(verify_conversion))
+        .routes(routes!(list_publisher_commissions))
+        .routes(routes!(slat_keys))
+}
+
+/// Checks key and limit, runs the call, and puts the limit's headers on whatever comes of it.
+async fn limited<F>(
+    app: &App,
+    headers: &HeaderMap,
+    kind: Kind,
+    limit: &Limit,
+    call: impl FnOnce(Agent) -> F,
+) -> Response
+where
+    F: Future<Output = Result<Response, V1Failure>>,
+{
+    let now = app.clock().now_ms() / 1000;
+    let (standing, mut response) = match authenticate(app, headers, kind).await {
+        Err(error) => (Standing::untouched(limit, now), V1Failure::from(error).into_response()),
+        Ok(agent) => match rate_limit::take(app, limit, &agent.key_id.to_string()).await {
+            Err(error) => (Standing::untouched(limit, now), V1Failure::from(error).into_response()),
+            Ok(standing) if !standing.allowed => {
+                (standing, V1Failure::from(standing.refusal()).into_response())
+            }
+            Ok(standing) => (standing, call(agent).await.unwrap_or_else(IntoResponse::into_response)),
+        },
+    };
+    standing.write(response.headers_mut());
+    response
+}
+
+fn keys(app: &App) -> Keys<'_> {
+    Keys { slat: app.slat_keys(), tokens: app.token_key(), clicks: app.click_id_key() }
+}
+
+/// Record an attribution event
+///
+/// The equivalent of a click for an agent that recommends: metered as one, and proved by a token that the
+/// merchant redeems with the order.
+#[utoipa::path(
+    post, path = "/v1/track", tag = "attribution", operation_id = "track_event",
+    security(("publisher_key" = [])), request_body = TrackRequest,
+    responses(
+        (status = 201, description = "The event and its SLAT token", body = TrackResponse),
+        (status = 400, description = "missing_field, invalid_value", body = V1ErrorBody),
+        (status = 401, description = "api_key_missing, api_key_invalid", body = V1ErrorBody),
+        (status = 403, description = "not_affiliated, own_program", body = V1ErrorBody),
+        (status = 404, description = "merchant_not_found", body = V1ErrorBody),
+        (status = 413, description = "payload_too_large", body = V1ErrorBody),
+        (status = 415, description = "unsupported_media_type", body = V1ErrorBody),
+        (status = 429, description = "rate_limited: 100 a minute and key", body = V1ErrorBody),
+    ),
+)]
+async fn track_event(State(app): State<App>, headers: HeaderMap, mut payload: Payload) -> Response {
+    limited(&app, &headers, Kind::Publisher, &TRACK, async |publisher: Agent| {
+        let request: TrackRequest = payload.json()?;
+        let merchant =
+            prefixed("merch_", &request.merchant_id).map(AgentId::from_uuid).ok_or_else(unknown_merchant)?;
+        let program = request.program_id.as_deref().map(program_id).transpose()?;
+        let product =
+            request.product_id.as_deref().map(|id| text::line("product_id", id, 255)).transpose()?;
+        check_metadata(&request.metadata)?;
+        let mut unit = payload.unit(&app, &publisher.id.to_string()).await.map_err(V1Failure::from_api)?;
+        let report = EventReport {
+            kind: request.event.into(),
+            merchant,
+            program,
+            product_id: product.as_deref(),
+            metadata: &request.metadata,
+        };
+        let event = ops::track(&mut unit, app.clock(), keys(&app), publisher.id, &report).await?;
+        unit.created(&TrackResponse::from(event)).await.map_err(V1Failure::from_api)
+    })
+    .await
+}
+
+/// Confirm a conversion
+///
+/// Called by the merchant when a purchase is complete. The same order and token again get the same answer.
+/// `X-SL-Attribution` may stand in for `slat_token`.
+#[utoipa::path(
+    post, path = "/v1/verify", tag = "attribution", operation_id = "verify_conversion",
+    security(("merchant_key" = [])), request_body = VerifyRequest,
+    params(("X-SL-Attribution" = Option<String>, Header, description = "`atxp_reference=…;agent_key=pub_…;ts=…`")),
+    responses(
+        (status = 200, description = "The commission that is owed", body = VerifyResponse),
+        (status = 400, description = "missing_field, invalid_value", body = V1ErrorBody),
+        (status = 401, description = "api_key_missing, api_key_invalid, invalid_slat_token", body = V1ErrorBody),
+        (status = 402, description = "free_tier_limit_reached, insufficient_credits", body = V1ErrorBody),
+        (status = 403, description = "not_affiliated, not_approved", body = V1ErrorBody),
+        (status = 409, description = "nonce_replay, duplicate_conversion, invalid_state", body = V1ErrorBody),
+        (status = 410, description = "token_expired", body = V1ErrorBody),
+        (status = 413, description = "payload_too_large", body = V1ErrorBody),
+        (status = 415, description = "unsupported_media_type", body = V1ErrorBody),
+        (status = 429, description = "rate_limited", body = V1ErrorBody),
+    ),
+)]
+async fn verify_conversion(State(app): State<App>, headers: HeaderMap, mut payload: Payload) -> Response {
+    limited(&app, &headers, Kind::Merchant, &VERIFY, async |merchant: Agent| {
+        let request: VerifyRequest = payload.json()?;
+        let order_id = text::line("order_id", &request.order_id, 255)?;
+        if !request.currency.eq_ignore_ascii_case("usd") {
+            return Err(Error::invalid("currency", "Amounts are in US dollars only.", "Convert the amount to cents of a dollar and send \"currency\":\"usd\".").into());
+        }
+        let amount = Micros::from_cents(request.amount).map_err(|_| amount_out_of_range())?;
+        check_revenue("amount", amount).map_err(|_| amount_out_of_range())?;
+        let mut unit = payload.unit(&app, &merchant.id.to_string()).await.map_err(V1Failure::from_api)?;
+        let attribution = attribution(&headers)?;
+        let proof = match (&request.slat_token, &attribution) {
+            (Some(token), _) => Proof::Slat(token),
+            (None, Some(attribution)) => {
+                let age = app.clock().now_ms() / 1000 - attribution.at;
+                if !(-REFERENCE_AHEAD_MAX..=REFERENCE_AGE_MAX).contains(&age) {
+                    return Err(reference_expired(age).into());
+                }
+                let publisher = publisher(&mut unit, attribution.agent).await?;
+                Proof::Reference { reference: attribution.reference, publisher }
+            }
+            (None, None) => {
+                return Err(Error::missing(
+                    "slat_token",
+                    "Add `slat_token` from POST /v1/track, or send the X-SL-Attribution header that came with the payment.",
+                )
+                .into());
+            }
+        };
+        let order = Order { id: &order_id, amount };
+        match ops::verify(&mut unit, app.clock(), keys(&app), merchant.id, proof, &order).await? {
+            Outcome::Again(answer) => Ok(respond::ok(&answer)),
+            Outcome::Verified(verified) => {
+                let answer = serde_json::to_value(VerifyResponse::new(&verified)).map_err(Error::bug)?;
+                ops::keep_answer(&mut unit, merchant.id, &verified, &answer).await?;
+                unit.ok(&answer).await.map_err(V1Failure::from_api)
+            }
+        }
+    })
+    .await
+}
+
+/// A publisher's commissions
+///
+/// Newest first, with the totals of all of them whatever the filter.
+#[utoipa::path(
+    get, path = "/v1/commissions", tag = "attribution", operation_id = "list_publisher_commissions",
+    security(("publisher_key" = [])), params(CommissionsQuery),
+    responses(
+        (status = 200, description = "Commissions and totals", body = CommissionsResponse),
+        (status = 400, description = "invalid_value", body = V1ErrorBody),
+        (status = 401, description = "api_key_missing, api_key_invalid", body = V1ErrorBody),
+        (status = 429, description = "rate_limited: 60 a minute and key", body = V1ErrorBody),
+    ),
+)]
+async fn list_publisher_commissions(State(app): State<App>, headers: HeaderMap, uri: Uri) -> Response {
+    limited(&app, &headers, Kind::Publisher, &COMMISSIONS, async |publisher: Agent| {
+        let query: CommissionsQuery = parse_query(&uri)?;
+        let limit = query.limit.unwrap_or(20);
+        if !(1..=100).contains(&limit) {
+            return Err(Error::invalid(
+                "limit",
+                format!("`limit` is {limit}."),
+                "Send `limit` from 1 to 100.",
+            )
+            .into());
+        }
+        let after = query.after.as_deref().map(commission_id).transpose()?;
+        let mut conn = app.db_read().acquire().await.map_err(Error::from)?;
+        let status = query.status.map(super::wire::CommissionStatus::as_str);
+        let (lines, sums) =
+            ops::commissions(&mut conn, publisher.id, status, after, limit, app.clock().now()).await?;
+        let cents = |amount: Micros| amount.whole_cents().unwrap_or_default();
+        let owed = sums.approved.plus(sums.processing).map_err(Error::bug)?;
+        Ok(respond::ok(&CommissionsResponse {
+            commissions: lines.into_iter().map(Into::into).collect(),
+            total_pending: cents(sums.pending),
+            total_approved: cents(owed),
+            total_paid: cents(sums.paid),
+        }))
+    })
+    .await
+}
+
+/// The keys that SLAT tokens are signed with
+///
+/// A JSON Web Key Set: the current key, the one before it, and the next one.
+#[utoipa::path(
+    get, path = "/.well-known/slat-keys.json", tag = "attribution", operation_id = "slat_keys", security(()),
+    responses((status = 200, description = "Ed25519 public keys (RFC 8037)", body = Object)),
+)]
+async fn slat_keys(State(app): State<App>) -> Response {
+    let mut response = respond::json(StatusCode::OK, &app.slat_keys().published());
+    response
+        .headers_mut()
+        .insert(http::header::CACHE_CONTROL, http::HeaderValue::from_static("public, max-age=3600"));
+    response
+}
+
+fn attribution(headers: &HeaderMap) -> Result<Option<header::Attribution<'_>>> {
+    let mut values = headers.get_all(header::NAME).iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    if values.next().is_some() {
+        return Err(Error::invalid(
+            "X-SL-Attribution",
+            "The X-SL-Attribution header is sent twice.",
+            "Send it once.",
+        ));
+    }
+    header::parse(value.to_str().unwrap_or_default()).map(Some)
+}
+
+/// The publisher a header names, by public name or by key.
+async fn publisher(conn: &mut sqlx::PgConnection, named: &str) -> Result<AgentId> {
+    let unknown = || {
+        Error::invalid(
+            "X-SL-Attribution",
+            "The agent_key of the X-SL-Attribution header names no publisher.",
+            "Put the publisher's `pub_…` id (publisher_id in GET /api/agents/me) into agent_key.",
+        )
+    };
+    if let Some(id) = prefixed("pub_", named).map(AgentId::from_uuid) {
+        return crate::features::agents::ops::find_live(conn, id)
+            .await?
+            .map(|agent| agent.id)
+            .ok_or_else(unknown);
+    }
+    if api_keys::kind_of(named) != Some(Kind::Publisher) {
+        return Err(unknown());
+    }
+    let found = crate::auth::queries::find_live_key(conn, &Digest::of(named), Kind::Publisher).await?;
+    found.map(|key| key.agent_id).ok_or_else(unknown)
+}
+
+fn prefixed(prefix: &str, text: &str) -> Option<uuid::Uuid> {
+    let hex = text.strip_prefix(prefix)?;
+    (hex.len() == 32).then(|| uuid::Uuid::try_parse(hex).ok()).flatten()
+}
+
+fn unknown_merchant() -> Error {
+    crate::features::attribution::ops::merchant_not_found()
+}
+
+fn program_id(text: &str) -> Result<ProgramId> {
+    text.parse().map_err(|_| {
+        Error::invalid(
+            "program_id",
+            "`program_id` is not a UUID.",
+            "Send the program's `id` from GET /api/network/discover, or leave it out.",
+        )
+    })
+}
+
+fn commission_id(text: &str) -> Result<CommissionId> {
+    CommissionId::parse_prefixed(text).ok_or_else(|| {
+        Error::invalid(
+            "after",
+            "`after` is not the id of a commission.",
+            "Send the `id` of the last commission of the page before, `com_…`.",
+        )
+    })
+}
+
+fn amount_out_of_range() -> Error {
+    Error::invalid(
+        "amount",
+        "`amount` is out of range.",
+        "Send `amount` in cents, a whole number from 1 to 1000000000.",
+    )
+}
+
+fn reference_expired(age: i64) -> Error {
+    Error::new(
+        Code::TokenExpired,
+        "The X-SL-Attribution header is outside the attribution window.",
+        "Nothing is owed for it. Send a header whose `ts` is at most a day old.",
+    )
+    .on_field("X-SL-Attribution")
+    .with("token_age_seconds", age)
+    .with("max_age_seconds", REFERENCE_AGE_MAX)
+}

@@ -1,0 +1,3 @@
+//! Other doors into the same features. They translate words and shapes; they own no rule and no SQL.
+
+pub mod attribution_v1;

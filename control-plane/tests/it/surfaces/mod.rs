@@ -1,0 +1,3 @@
+//! The other doors.
+
+mod attribution_v1;
