@@ -5,6 +5,7 @@
 
 use crate::clicks::ship::Redis;
 use crate::clicks::spool::SpoolConfig;
+use crate::links::snapshot;
 use clap::Parser;
 use ipnet::IpNet;
 use shared::Secret;
@@ -18,6 +19,7 @@ use std::time::Duration;
 /// The command line. Texts are read by [`Flags::check`], so that every problem is reported at once.
 #[derive(Parser, Clone, Debug)]
 #[command(name = "tracker-edge", version, about = "Redirects clicks and remembers every one of them")]
+#[command(args_override_self = true)]
 pub struct Flags {
     /// Secret of the deployment, 64 hex digits, the same for every edge and control plane
     #[arg(long, env = "AOS_SECRET", hide_env_values = true, default_value = "")]
@@ -252,7 +254,7 @@ impl Flags {
             ..SpoolConfig::new(&spool_dir)
         };
         let snapshot = match self.snapshot.as_str() {
-            "" => spool_dir.join("links.snapshot"),
+            "" => spool_dir.join(snapshot::FILE),
             path => PathBuf::from(path),
         };
         Ok(Config {

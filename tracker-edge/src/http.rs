@@ -187,7 +187,9 @@ impl hyper::service::Service<Request<Incoming>> for Service {
         let head = Head::read(&parts.headers);
         let close = !body.is_end_stream() || self.worker.draining.get();
         let ready = |answer| Pending::Ready(Cell::new(Some(answer)));
-        if self.connection.malformed.get() || !head.is_sound(parts.version) {
+        // Without a slash it is a target only CONNECT and OPTIONS have.
+        let is_target = parts.uri.path().starts_with('/') || parts.uri.path() == "*";
+        if self.connection.malformed.get() || !is_target || !head.is_sound(parts.version) {
             self.worker.counters.refused.add();
             return ready(page(&self.worker, &self.worker.edge.pages.bad_request, parts, true));
         }

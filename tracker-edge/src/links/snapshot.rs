@@ -22,6 +22,10 @@ use std::io::{self, BufReader, BufWriter, Read, Seek, Write};
 use std::path::Path;
 use xxhash_rust::xxh3::Xxh3;
 
+/// The file's name, unless configured otherwise; it lies in the spool folder, the one place that is kept.
+pub(crate) const FILE: &str = "links.snapshot";
+/// The file being written, before it takes the other's place.
+pub(crate) const FILE_NEW: &str = "links.new";
 const MAGIC: &[u8; 8] = b"AOSLINKS";
 const VERSION: u32 = 1;
 /// Large enough that a save is a few thousand system calls for ten million links.
@@ -45,7 +49,7 @@ pub(crate) enum LoadError {
 
 /// Writes everything the map holds. Returns the number of links.
 pub(crate) fn save(path: &Path, cache: &Cache, position: Option<&Position>) -> io::Result<u64> {
-    let beside = path.with_extension("new");
+    let beside = path.with_file_name(FILE_NEW);
     let mut out = Sum { to: BufWriter::with_capacity(BUFFER, File::create(&beside)?), hash: Xxh3::new() };
     let position = position.map_or_else(String::new, position_text);
     out.write_all(MAGIC)?;
@@ -145,7 +149,7 @@ fn position_text(position: &Position) -> String {
 fn parse_position(text: &str) -> Option<Position> {
     let mut lines = text.split('\n');
     let (epoch, number, entry) = (lines.next()?, lines.next()?.parse().ok()?, lines.next()?);
-    Some(Position { epoch: epoch.to_owned(), number: Some(number), entry: entry.to_owned() })
+    Some(Position { epoch: epoch.to_owned(), number: Some(number), entry: entry.to_owned(), missing: 0 })
 }
 
 /// Passes bytes on and sums them.
@@ -216,7 +220,7 @@ mod tests {
     }
 
     fn position() -> Position {
-        Position { epoch: "e".into(), number: Some(42), entry: "1700000000000-3".into() }
+        Position { epoch: "e".into(), number: Some(42), entry: "1700000000000-3".into(), missing: 0 }
     }
 
     #[test]

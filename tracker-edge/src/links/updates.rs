@@ -52,6 +52,15 @@ pub(crate) struct Position {
     pub(crate) number: Option<u64>,
     /// Redis' id of that entry.
     pub(crate) entry: String,
+    /// Numbers after it whose entries are known to be lost: the next one is not missed again.
+    pub(crate) missing: u64,
+}
+
+impl Position {
+    /// The last number that is accounted for.
+    fn reached(&self) -> Option<u64> {
+        self.number.map(|number| number + self.missing)
+    }
 }
 
 /// How far the map has come. Read by readiness, misses and snapshots.
@@ -167,7 +176,7 @@ async fn follow_on(links: &Links, connection: &mut Conn, pause: &mut Duration) -
         if read.len() < READ_MAX {
             links.sync.caught_up.store(true, Ordering::Relaxed);
         }
-        if idle && !still_right(links, connection, &position).await? {
+        if idle && !still_right(links, connection, &mut position).await? {
             return Ok(());
         }
     }
@@ -182,7 +191,7 @@ async fn take_up(links: &Links, connection: &mut Conn) -> RedisResult<Option<Pos
         *links.sync.refilling_since.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
         return Ok(None);
     };
-    let start = Position { epoch, number: None, entry: "0-0".to_owned() };
+    let start = Position { epoch, number: None, entry: "0-0".to_owned(), missing: 0 };
     let Some(known) = known else {
         if links.cache.size().links > 0 {
             links.sync.compare_everything("started without a position in the stream");
@@ -202,9 +211,9 @@ async fn take_up(links: &Links, connection: &mut Conn) -> RedisResult<Option<Pos
     Ok(Some(known))
 }
 
-/// Looks, while nothing comes, whether something should have come. One transaction, so that a change
-/// published meanwhile is not taken for a lost one.
-async fn still_right(links: &Links, connection: &mut Conn, position: &Position) -> RedisResult<bool> {
+/// Looks, while nothing comes, whether something should have come; `false` asks for a new start. One
+/// transaction, so that a change published meanwhile is not taken for a lost one.
+async fn still_right(links: &Links, connection: &mut Conn, position: &mut Position) -> RedisResult<bool> {
     let (epoch, number, next): (Option<String>, Option<u64>, StreamReadReply) = redis::pipe()
         .atomic()
         .get(links.keys.changes_epoch())
@@ -217,11 +226,15 @@ async fn still_right(links: &Links, connection: &mut Conn, position: &Position) 
         return Ok(false);
     }
     let pending = next.keys.iter().any(|stream| !stream.ids.is_empty());
-    let (number, reached) = (number.unwrap_or(0), position.number.unwrap_or(0));
-    if !pending && number != reached {
-        links.sync.compare_everything("the stream is shorter than its count");
-        links.sync.set_position(Some(Position { number: Some(number), ..position.clone() }));
+    let (number, reached) = (number.unwrap_or(0), position.reached().unwrap_or(0));
+    if number < reached {
+        // Another Redis than before: the start finds out what to do.
         return Ok(false);
+    }
+    if !pending && number > reached {
+        links.sync.compare_everything("the stream is shorter than its count");
+        position.missing += number - reached;
+        position.number.get_or_insert(0);
     }
     Ok(true)
 }
@@ -264,7 +277,7 @@ async fn number_at(links: &Links, connection: &mut Conn, entry: &str) -> RedisRe
 
 fn apply(links: &Links, position: &mut Position, changes: &[Change]) {
     for change in changes {
-        let expected = position.number.map(|number| number + 1);
+        let expected = position.reached().map(|number| number + 1);
         if expected.is_some() && change.number != expected {
             links.sync.compare_everything("a number is missing in the stream");
         }
@@ -280,6 +293,7 @@ fn apply(links: &Links, position: &mut Position, changes: &[Change]) {
             }
         }
         position.number = change.number.or(expected);
+        position.missing = 0;
         position.entry.clone_from(&change.entry);
     }
 }

@@ -1,8 +1,10 @@
 //! An edge of one's own per test: port 0, a spool folder and a Redis prefix nobody else has.
 
+use crate::ship_redis::shared_url;
 use redis::Commands;
-use shared::keys::{Keys, shard_of};
-use shared::{ClassSet, Click, LinkKey, LinkRecord, LinkStatus, Secret, SystemClock, TokenKey, frame};
+use shared::keys::{CLICK_SHARDS_DEFAULT, Keys, Watermark, shard_of};
+use shared::{ClassSet, Click, Clock, LinkKey, LinkRecord, LinkStatus, Secret, SystemClock, TokenKey, frame};
+use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
@@ -10,6 +12,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use tracker_edge::Edge;
 use tracker_edge::config::{Config, Flags};
+use uuid::Uuid;
 
 /// Longest wait for something that should happen soon.
 pub(crate) const SOON: Duration = Duration::from_secs(10);
@@ -23,12 +26,6 @@ pub(crate) fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
         assert!(Instant::now() < deadline, "not in time: {what}");
         std::thread::sleep(Duration::from_millis(5));
     }
-}
-
-/// The Redis that `cargo xtask test` starts.
-pub(crate) fn redis_url() -> String {
-    #[expect(clippy::disallowed_methods, reason = "tests are told where their servers are")]
-    std::env::var("AOS_TEST_REDIS_URL").expect("AOS_TEST_REDIS_URL is not set: run `cargo xtask test`")
 }
 
 /// A Redis prefix of one's own, and what a control plane would write under it.
@@ -72,11 +69,36 @@ impl Publisher {
             .unwrap();
     }
 
+    /// Takes away everything Redis knows, as `FLUSHALL` does.
+    pub(crate) fn empty(&self) {
+        let mut connection = self.connection();
+        let keys: Vec<String> = connection.keys(format!("{}*", self.prefix)).unwrap();
+        let () = connection.del(keys).unwrap();
+    }
+
+    /// Says, as a drainer does, that everything in the streams is committed. What is there stays there.
+    pub(crate) fn commit(&self) {
+        let mut next = BTreeMap::new();
+        for (spool, seq) in self.in_streams().into_keys() {
+            next.insert(spool, seq + 1);
+        }
+        let mut connection = self.connection();
+        for (spool, next_seq) in next {
+            let shard = shard_of(spool, CLICK_SHARDS_DEFAULT);
+            let watermark = Watermark { epoch: 1, next_seq }.to_string();
+            let () = connection.set(self.keys.watermark(shard, spool), watermark).unwrap();
+        }
+    }
+
     /// Every click in the streams, in the order of their spools.
     pub(crate) fn shipped(&self) -> Vec<Shipped> {
+        self.in_streams().into_values().collect()
+    }
+
+    fn in_streams(&self) -> BTreeMap<(Uuid, u64), Shipped> {
         let mut connection = self.connection();
-        let mut shipped = std::collections::BTreeMap::new();
-        for shard in 0..shared::keys::CLICK_SHARDS_DEFAULT {
+        let mut shipped = BTreeMap::new();
+        for shard in 0..CLICK_SHARDS_DEFAULT {
             let entries: redis::streams::StreamRangeReply = redis::cmd("XRANGE")
                 .arg(self.keys.clicks(shard))
                 .arg("-")
@@ -86,13 +108,13 @@ impl Publisher {
             for entry in entries.ids {
                 let bytes: Vec<u8> = entry.get("f").unwrap();
                 let frame = frame::decode(&bytes).unwrap();
-                assert_eq!(shard_of(frame.header.spool, shared::keys::CLICK_SHARDS_DEFAULT), shard);
+                assert_eq!(shard_of(frame.header.spool, CLICK_SHARDS_DEFAULT), shard);
                 for (seq, click) in (frame.header.first_seq..).zip(&frame.clicks) {
                     shipped.insert((frame.header.spool, seq), Shipped::of(click));
                 }
             }
         }
-        shipped.into_values().collect()
+        shipped
     }
 }
 
@@ -182,16 +204,34 @@ impl TestEdge {
 
     /// With more flags.
     pub(crate) fn start_with(extra: &[&str]) -> Self {
-        let publisher = Publisher::new(&redis_url());
+        let publisher = Publisher::new(&shared_url());
         publisher.set_epoch("first");
-        Self::start_on(publisher, &redis_url(), tempfile::tempdir().unwrap(), extra)
+        Self::start_on(publisher, &shared_url(), tempfile::tempdir().unwrap(), extra)
     }
 
     /// On what is there already.
     pub(crate) fn start_on(publisher: Publisher, redis_url: &str, folder: TempDir, extra: &[&str]) -> Self {
+        Self::start_at(publisher, redis_url, folder, extra, Arc::new(SystemClock))
+    }
+
+    /// With a clock of the test's own.
+    pub(crate) fn start_at(
+        publisher: Publisher,
+        redis_url: &str,
+        folder: TempDir,
+        extra: &[&str],
+        clock: Arc<dyn Clock>,
+    ) -> Self {
         let config = config(&publisher, redis_url, &folder, extra);
-        let edge = Edge::start(config, Arc::new(SystemClock)).unwrap();
+        let edge = Edge::start(config, clock).unwrap();
         Self { publisher, edge, folder }
+    }
+
+    /// Stops the edge and gives back what it stood on.
+    pub(crate) fn stop(self) -> (Publisher, TempDir) {
+        self.edge.stop();
+        assert!(self.edge.join(), "a clean stop");
+        (self.publisher, self.folder)
     }
 
     pub(crate) fn wait_ready(&self) -> &Self {

@@ -2,13 +2,27 @@
 //!
 //! - `harness`: an edge of one's own in this process, and what a control plane would publish
 //! - `redirect`: a click is answered with its destination, byte for byte, and is in the stream afterwards
+//! - `miss`: a link that is not in memory costs one question, an unknown one next to nothing
+//! - `updates`: every change arrives, also when its message was lost
+//! - `limits`: what breaks HTTP or takes too much is refused, and nothing else suffers
+//! - `shutdown`: a stop loses no answer and no click
+//! - `redis_down`: known links keep working without Redis, also after a restart
+//! - `admin`: what operators see
+//! - `dependencies`: the edge's dependency tree keeps within its budget
 //! - `ship`: spool to stream and back, through every harm a Redis can come to; `ship_drainer` stands in for
 //!   the control plane, `ship_redis` provides the servers
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod admin;
+mod dependencies;
 mod harness;
+mod limits;
+mod miss;
 mod redirect;
+mod redis_down;
 mod ship;
 mod ship_drainer;
 mod ship_redis;
+mod shutdown;
+mod updates;

@@ -1,6 +1,7 @@
 //! The spool folder: one process at a time, and the edge id that stays with it.
 
 use super::quarantine;
+use crate::links::snapshot;
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
@@ -69,5 +70,5 @@ fn write_id(dir: &Path, path: &Path, id: u64) -> io::Result<()> {
 
 /// Whether a name in the folder is ours without being a segment.
 pub(super) fn is_own_name(name: &str) -> bool {
-    matches!(name, EDGE_FILE | "edge.new" | quarantine::FOLDER)
+    matches!(name, EDGE_FILE | "edge.new" | snapshot::FILE | snapshot::FILE_NEW | quarantine::FOLDER)
 }

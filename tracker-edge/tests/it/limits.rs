@@ -1,0 +1,174 @@
+//! What breaks HTTP or takes too much is refused, and nothing else suffers.
+
+use crate::harness::{Reply, TestEdge, connect, eventually, link, path, raw, read_reply};
+use std::io::{Read, Write};
+use std::time::{Duration, Instant};
+
+fn edge() -> TestEdge {
+    let edge = TestEdge::start();
+    edge.publisher.publish(&link(1, "https://shop.example/"));
+    edge.wait_ready();
+    edge
+}
+
+/// Sends bytes followed by a sound request. Whatever the bytes are, that request must not be answered.
+#[track_caller]
+fn refused(edge: &TestEdge, bytes: &[u8]) -> Reply {
+    let sound = format!("GET {} HTTP/1.1\r\nHost: t.example\r\n\r\n", path(1));
+    let mut stream = connect(edge.edge.addr());
+    // The other side may close before everything is sent.
+    drop(stream.write_all(&[bytes, sound.as_bytes()].concat()));
+    let mut answer = Vec::new();
+    drop(stream.read_to_end(&mut answer));
+    let answer = String::from_utf8_lossy(&answer).into_owned();
+    assert!(
+        !answer.contains("302 Found"),
+        "{:?} let a request through: {answer}",
+        String::from_utf8_lossy(bytes)
+    );
+    let status = answer.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
+    Reply { status, head: answer, body: String::new() }
+}
+
+#[test]
+fn f58_requests_two_servers_could_read_differently_are_refused_and_the_connection_closed() {
+    let edge = edge();
+    let get = format!("GET {} HTTP/1.1\r\n", path(1));
+    let post = format!("POST {} HTTP/1.1\r\n", path(1));
+    let cases: Vec<(String, &[u16])> = vec![
+        // Host.
+        (format!("{get}\r\n"), &[400]),
+        (format!("{get}Host:\r\n\r\n"), &[400]),
+        (format!("{get}Host: a\r\nHost: a\r\n\r\n"), &[400]),
+        (format!("{get}Host: a\r\nHost: b\r\n\r\n"), &[400]),
+        (format!("{get}Host: a b\r\n\r\n"), &[400]),
+        (format!("{get}Host: a/b\r\n\r\n"), &[400]),
+        (format!("{get}Host: user@a\r\n\r\n"), &[400]),
+        (format!("{get}Host: a:port\r\n\r\n"), &[400]),
+        (format!("{get}Host: [::1\r\n\r\n"), &[400]),
+        // Framing.
+        (format!("{get}Host: a\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"), &[400]),
+        (format!("{get}Host: a\r\nTransfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\n"), &[400]),
+        (
+            format!("{post}Host: a\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"),
+            &[400],
+        ),
+        (format!("{get}Host: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"), &[400]),
+        (format!("{get}Host: a\r\nTransfer-Encoding: gzip\r\n\r\n"), &[400, 0]),
+        (format!("{get}Host: a\r\nTransfer-Encoding: chunked, identity\r\n\r\n"), &[400, 0]),
+        (format!("{get}Host: a\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabc"), &[400, 0]),
+        (format!("{get}Host: a\r\nContent-Length: +3\r\n\r\nabc"), &[400, 0]),
+        (format!("{get}Host: a\r\nContent-Length: 0_2e\r\n\r\nabc"), &[400, 0]),
+        (format!("{get}Host: a\r\nContent-Length: -1\r\n\r\n"), &[400, 0]),
+        (format!("{get}Host: a\r\nContent-Length: 99999999999999999999\r\n\r\n"), &[400, 0]),
+        ("GET / HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n".into(), &[400, 0]),
+        // Lines.
+        (format!("{get}Host : a\r\n\r\n"), &[400]),
+        (format!("{get}Host: a\r\n folded\r\n\r\n"), &[400]),
+        (format!("{get}Host: a\nX: y\r\n\r\n"), &[400]),
+        (format!("{get}Host: a\r\n\n"), &[400]),
+        (format!("{get}Host: a\r\nX: a\rb\r\n\r\n"), &[400]),
+        (format!("{get}Host: a\r\nX: a\0b\r\n\r\n"), &[400]),
+        (format!("{get}Host: a\r\nX y: z\r\n\r\n"), &[400]),
+        (format!("{get}Host: a\r\n: z\r\n\r\n"), &[400]),
+        (format!("{get}Host: a\r\nnocolon\r\n\r\n"), &[400]),
+        // Request lines.
+        (format!("GET  {} HTTP/1.1\r\nHost: a\r\n\r\n", path(1)), &[400]),
+        (format!("GET {} HTTP/1.1 \r\nHost: a\r\n\r\n", path(1)), &[400]),
+        (format!("GET {}\r\nHost: a\r\n\r\n", path(1)), &[400]),
+        (format!("GET {} HTTP/9.9\r\nHost: a\r\n\r\n", path(1)), &[400]),
+        (format!("G@T {} HTTP/1.1\r\nHost: a\r\n\r\n", path(1)), &[400]),
+        ("GET no-slash HTTP/1.1\r\nHost: a\r\n\r\n".into(), &[400]),
+        ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".into(), &[400, 505, 0]),
+        ("\x16\x03\x01\x02\x00\x01\x00\x01\u{fc}\x03\x03".into(), &[400]),
+    ];
+    for (request, allowed) in cases {
+        let reply = refused(&edge, request.as_bytes());
+        assert!(allowed.contains(&reply.status), "{request:?}: {}", reply.head);
+    }
+    let reply = edge.get(&path(1));
+    assert_eq!(reply.status, 302, "and everybody else is served");
+}
+
+#[test]
+fn a_body_is_not_read_and_ends_the_connection() {
+    let edge = edge();
+    for request in [
+        format!("GET {} HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello", path(1)),
+        format!("POST {} HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello", path(1)),
+    ] {
+        let reply = raw(edge.edge.addr(), request.as_bytes());
+        assert!([302, 405].contains(&reply.status));
+        assert_eq!(reply.headers("connection"), ["close"]);
+    }
+}
+
+#[test]
+fn f54_heads_have_a_size() {
+    let edge = edge();
+    let get = format!("GET {} HTTP/1.1\r\nHost: a\r\n", path(1));
+    let large = format!("{get}X-Large: {}\r\n\r\n", "x".repeat(17 * 1024));
+    assert_eq!(refused(&edge, large.as_bytes()).status, 431);
+    let many = format!("{get}{}\r\n", "X: y\r\n".repeat(100));
+    assert_eq!(refused(&edge, many.as_bytes()).status, 431);
+    let long = format!("GET {}?sub1={} HTTP/1.1\r\nHost: a\r\n\r\n", path(1), "x".repeat(3 * 1024));
+    assert_eq!(refused(&edge, long.as_bytes()).status, 414);
+    let fits =
+        format!("GET {}?sub1={} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", path(1), "x".repeat(1900));
+    assert_eq!(raw(edge.edge.addr(), fits.as_bytes()).status, 302);
+}
+
+#[test]
+fn f53_a_request_that_comes_drop_by_drop_is_given_up_within_five_seconds() {
+    let edge = edge();
+    let started = Instant::now();
+    let mut silent = connect(edge.edge.addr());
+    let mut slow = connect(edge.edge.addr());
+    slow.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
+    slow.write_all(b"GET / HTTP/1.1\r\n").unwrap();
+    eventually("the slow one is given up", || {
+        let sent = slow.write_all(b"X: y\r\n");
+        sent.is_err() || matches!(slow.read(&mut [0]), Ok(0))
+    });
+    assert!(started.elapsed() < Duration::from_millis(5_500), "{:?}", started.elapsed());
+    assert_eq!(silent.read(&mut [0]).unwrap(), 0, "one that says nothing too");
+    assert!(started.elapsed() < Duration::from_millis(5_500), "{:?}", started.elapsed());
+    assert_eq!(edge.metric("edge_connections_timed_out_total"), 2);
+}
+
+#[test]
+fn f61_pipelined_requests_are_answered_in_order_and_counted_once_each() {
+    let edge = edge();
+    edge.publisher.publish(&link(2, "https://shop.example/2"));
+    eventually("known", || edge.metric("edge_links") == 2);
+    let mut requests = String::new();
+    for number in 0..64 {
+        requests += &format!("GET {} HTTP/1.1\r\nHost: a\r\n\r\n", path(number % 2 + 1));
+    }
+    let mut stream = connect(edge.edge.addr());
+    stream.write_all(requests.as_bytes()).unwrap();
+    for number in 0..64 {
+        let expected = ["https://shop.example/", "https://shop.example/2"][number % 2];
+        assert_eq!(read_reply(&mut stream).location(), expected);
+    }
+    assert_eq!(edge.shipped(64).len(), 64);
+}
+
+#[test]
+fn at_the_connection_limit_newcomers_wait_until_someone_leaves() {
+    let edge = TestEdge::start_with(&["--threads", "1", "--connections", "2"]);
+    edge.publisher.publish(&link(1, "https://shop.example/"));
+    edge.wait_ready();
+    let get = format!("GET {} HTTP/1.1\r\nHost: a\r\n\r\n", path(1));
+    let mut first = connect(edge.edge.addr());
+    let mut second = connect(edge.edge.addr());
+    for stream in [&mut first, &mut second] {
+        stream.write_all(get.as_bytes()).unwrap();
+        assert_eq!(read_reply(stream).status, 302);
+    }
+    let mut third = connect(edge.edge.addr());
+    third.write_all(get.as_bytes()).unwrap();
+    assert_eq!(edge.metric("edge_connections_accepted_total"), 2);
+    drop(first);
+    assert_eq!(read_reply(&mut third).status, 302);
+}
