@@ -9,7 +9,7 @@ use secrecy::{ExposeSecret, SecretString};
 use shared::Secret;
 use shared::keys::CLICK_SHARDS_DEFAULT;
 use shared::telemetry::LogFormat;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use url::Url;
 
 /// AffiliateOS control plane: the API, the drainer of clicks and the background jobs.
@@ -92,6 +92,9 @@ pub struct Settings {
     /// stay valid.
     #[arg(long, env = "AOS_SLAT_GENERATION", global = true, default_value_t = 1)]
     pub slat_generation: u16,
+    /// The operator's own proxies, as networks separated by commas; only their X-Forwarded-For is believed.
+    #[arg(long, env = "AOS_TRUSTED_PROXIES", global = true, default_value = "")]
+    pub trusted_proxies: String,
     /// Seconds a stop waits for what is in flight.
     #[arg(long, env = "AOS_DRAIN_SECONDS", global = true, default_value_t = 10)]
     pub drain_seconds: u64,
@@ -136,6 +139,8 @@ pub struct Config {
     pub egress_allow: Vec<IpNet>,
     /// Number of the attribution key that signs.
     pub slat_generation: u16,
+    /// Proxies whose X-Forwarded-For is believed.
+    pub trusted_proxies: Vec<IpNet>,
     /// Patience of a stop, in seconds.
     pub drain_seconds: u64,
     /// Log filter.
@@ -156,6 +161,8 @@ impl Config {
         let admin_addr = problems.take("AOS_ADMIN_ADDR", settings.admin_addr.parse());
         let api_origin = problems.take("AOS_API_ORIGIN", origin(&settings.api_origin));
         let tracking_origin = problems.take("AOS_TRACKING_ORIGIN", origin(&settings.tracking_origin));
+        let trusted_proxies =
+            problems.take("AOS_TRUSTED_PROXIES", networks(&settings.trusted_proxies)).unwrap_or_default();
         let log_format = problems.take("AOS_LOG_FORMAT", settings.log_format.parse());
         let egress_allow = problems.take("AOS_EGRESS_ALLOW", networks(&settings.egress_allow));
         if settings.click_shards == 0 {
@@ -198,6 +205,7 @@ impl Config {
                 signups_per_hour: settings.signups_per_hour,
                 egress_allow,
                 slat_generation: settings.slat_generation,
+                trusted_proxies,
                 drain_seconds: settings.drain_seconds,
                 log: settings.log.clone(),
                 log_format,
@@ -241,6 +249,10 @@ impl Config {
                 self.egress_allow.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
             ),
             format!("AOS_SLAT_GENERATION={}", self.slat_generation),
+            format!(
+                "AOS_TRUSTED_PROXIES={}",
+                self.trusted_proxies.iter().map(IpNet::to_string).collect::<Vec<_>>().join(",")
+            ),
             format!("AOS_DRAIN_SECONDS={}", self.drain_seconds),
             format!("AOS_LOG={}", self.log),
             format!("AOS_LOG_FORMAT={}", if self.log_format == LogFormat::Json { "json" } else { "text" }),
@@ -268,10 +280,13 @@ impl Problems {
 }
 
 fn networks(text: &str) -> Result<Vec<IpNet>, String> {
-    let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
-    parts
-        .map(|part| part.parse().map_err(|_| format!("`{part}` is not a network such as 10.1.0.0/16")))
-        .collect()
+    let parse = |part: &str| {
+        let address = || part.parse::<IpAddr>().map(IpNet::from);
+        part.parse()
+            .or_else(|_| address())
+            .map_err(|_| format!("`{part}` is not a network such as 10.0.0.0/8"))
+    };
+    text.split(',').map(str::trim).filter(|part| !part.is_empty()).map(parse).collect()
 }
 
 fn origin(text: &str) -> Result<String, String> {

@@ -19,6 +19,7 @@ pub mod money;
 mod named;
 pub mod page;
 pub mod redis;
+pub mod seal;
 pub mod surfaces;
 pub mod text;
 pub mod time;

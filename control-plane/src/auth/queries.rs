@@ -63,3 +63,47 @@ pub(crate) async fn insert_key(
     .await?;
     Ok(id)
 }
+
+/// A key as its owner sees it.
+#[derive(Clone, Debug, sqlx::FromRow)]
+pub struct KeySummary {
+    /// Its id.
+    pub id: ApiKeyId,
+    /// `agent`, `publisher` or `merchant`.
+    pub kind: String,
+    /// Its last four characters.
+    pub last_four: String,
+    /// When it was made.
+    pub created_at: DateTime<Utc>,
+    /// When it was last used, to the minute.
+    pub last_used_at: Option<DateTime<Utc>>,
+}
+
+/// The keys of an agent that are not revoked, the newest first.
+pub(crate) async fn list_live_keys(conn: &mut PgConnection, agent: AgentId) -> Result<Vec<KeySummary>> {
+    Ok(sqlx::query_as(
+        "SELECT id, kind, last_four, created_at, last_used_at
+           FROM api_keys
+          WHERE agent_id = $1 AND revoked_at IS NULL
+          ORDER BY created_at DESC, id DESC",
+    )
+    .bind(agent)
+    .fetch_all(conn)
+    .await?)
+}
+
+/// Makes changes to one agent's keys wait for each other.
+pub(crate) async fn lock_keys(conn: &mut PgConnection, agent: AgentId) -> Result<()> {
+    sqlx::query("SELECT FROM agents WHERE id = $1 FOR NO KEY UPDATE").bind(agent).execute(conn).await?;
+    Ok(())
+}
+
+/// Revokes one key; `false` when it was revoked before.
+pub(crate) async fn revoke_key(conn: &mut PgConnection, id: ApiKeyId, now: DateTime<Utc>) -> Result<bool> {
+    let revoked = sqlx::query("UPDATE api_keys SET revoked_at = $2 WHERE id = $1 AND revoked_at IS NULL")
+        .bind(id)
+        .bind(now)
+        .execute(conn)
+        .await?;
+    Ok(revoked.rows_affected() == 1)
+}

@@ -6,6 +6,7 @@ pub mod attribution;
 pub mod audit;
 pub mod commissions;
 pub mod conversions;
+pub mod keys;
 pub mod ledger;
 pub mod links;
 pub mod network;

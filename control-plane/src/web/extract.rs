@@ -179,6 +179,14 @@ impl Payload {
         parse_json(&bytes)
     }
 
+    /// Checks that the body says nothing: for calls that take none. `{}` is fine.
+    pub fn no_body(&mut self) -> Result<()> {
+        #[derive(Default, serde::Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Nothing {}
+        self.json_or_default::<Nothing>().map(drop)
+    }
+
     fn check_content_type(&self) -> Result<()> {
         let content_type = self.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
         let essence = content_type.and_then(|text| text.split(';').next()).unwrap_or_default().trim();
@@ -345,6 +353,15 @@ impl<'de, T: serde::Deserialize<'de>> serde::Deserialize<'de> for Patch<T> {
 }
 
 impl<T> Patch<T> {
+    /// Checks or changes the value, if there is one.
+    pub fn try_map<U>(self, check: impl FnOnce(T) -> Result<U>) -> Result<Patch<U>> {
+        Ok(match self {
+            Self::Keep => Patch::Keep,
+            Self::Clear => Patch::Clear,
+            Self::Set(value) => Patch::Set(check(value)?),
+        })
+    }
+
     /// The new value of a nullable column.
     pub fn apply(self, old: Option<T>) -> Option<T> {
         match self {

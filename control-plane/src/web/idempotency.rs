@@ -4,17 +4,29 @@
 //! neither. A second request with the same key waits for the first (on the row's lock) and then gets its
 //! answer. Only answers of requests that took effect are kept: a refusal changed nothing, and the same
 //! request may do better later. Kept for 24 h.
+//!
+//! Some answers show a key that is shown once. So rows hold neither key nor answer: the row is found by a
+//! keyed digest of scope and key, and the answer is sealed under a key made from scope, `Idempotency-Key`,
+//! method, path and body. Who has a copy of the database, even with the deployment's secret, cannot open it
+//! without guessing the `Idempotency-Key`; who sends the same key with another body cannot either.
+//!
+//! The scope keeps callers apart: the agent's id or, where there is no agent yet (sign-up), a keyed hash of
+//! the client's network. Without it, two strangers who send a copied example (same key, same body) would
+//! share one account. The price: a sign-up repeated from another network makes a second account.
 
 use crate::app::App;
 use crate::db::Tx;
 use crate::error::{Code, Error, Result};
+use crate::seal;
 use crate::web::extract::Payload;
 use crate::web::respond::{self, ApiError, Reply};
 use axum::response::Response;
 use chrono::{DateTime, TimeDelta, Utc};
+use hmac::{Hmac, KeyInit, Mac};
 use http::{HeaderValue, StatusCode};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
+use shared::Secret;
 use sqlx::PgConnection;
 use std::ops::{Deref, DerefMut};
 
@@ -24,7 +36,15 @@ pub const KEPT_FOR: TimeDelta = TimeDelta::hours(24);
 /// The transaction of one request and the answer it will leave behind.
 pub struct Unit {
     tx: Tx,
-    stored_under: Option<(String, String)>,
+    slot: Option<Slot>,
+}
+
+/// Where an answer is kept and what opens it.
+struct Slot {
+    scope: String,
+    row: String,
+    fingerprint: Vec<u8>,
+    seal: [u8; 32],
 }
 
 impl Deref for Unit {
@@ -47,22 +67,23 @@ impl Payload {
     pub async fn unit(&self, app: &App, scope: &str) -> Result<Unit, ApiError> {
         let mut tx = app.begin().await?;
         let Some(key) = &self.idempotency_key else {
-            return Ok(Unit { tx, stored_under: None });
+            return Ok(Unit { tx, slot: None });
         };
-        let fingerprint = self.fingerprint();
-        if !claim(&mut tx, scope, key, &fingerprint, app.clock().now()).await? {
-            let (theirs, status, body) = stored(&mut tx, scope, key).await?;
-            if theirs != fingerprint {
-                return Err(Error::new(
-                    Code::IdempotencyKeyReused,
-                    "This Idempotency-Key was used with another request.",
-                    "Send a new Idempotency-Key for a new request; repeat a request with exactly the same method, path and body.",
-                )
-                .into());
-            }
-            return Err(ApiError::Replay(Box::new(replay(status, body)?)));
+        let slot = Slot::new(&app.config().secret, scope, key, self.fingerprint());
+        if claim(&mut tx, &slot, app.clock().now()).await? {
+            return Ok(Unit { tx, slot: Some(slot) });
         }
-        Ok(Unit { tx, stored_under: Some((scope.to_owned(), key.clone())) })
+        let (theirs, status, body) = stored(&mut tx, &slot).await?;
+        if theirs != slot.fingerprint {
+            return Err(Error::new(
+                Code::IdempotencyKeyReused,
+                "This Idempotency-Key was used with another request.",
+                "Send a new Idempotency-Key for a new request; repeat a request with exactly the same method, path and body.",
+            )
+            .into());
+        }
+        let body = body.and_then(|sealed| seal::open(&slot.seal, &sealed));
+        Err(ApiError::Replay(Box::new(replay(status, body)?)))
     }
 
     fn fingerprint(&self) -> Vec<u8> {
@@ -75,12 +96,28 @@ impl Payload {
     }
 }
 
+impl Slot {
+    fn new(secret: &Secret, scope: &str, key: &str, fingerprint: Vec<u8>) -> Self {
+        let digest = |label: &str, parts: &[&[u8]]| -> [u8; 32] {
+            let mut mac = Hmac::<Sha256>::new_from_slice(&secret.derive(label)).expect("HMAC takes any key");
+            for part in parts {
+                mac.update(&(part.len() as u64).to_le_bytes());
+                mac.update(part);
+            }
+            mac.finalize().into_bytes().into()
+        };
+        let row = digest("idempotency row v1", &[scope.as_bytes(), key.as_bytes()]);
+        let seal = digest("idempotency answer v1", &[scope.as_bytes(), key.as_bytes(), &fingerprint]);
+        Self { scope: scope.to_owned(), row: hex::encode(row), fingerprint, seal }
+    }
+}
+
 impl Unit {
     /// Commits the effect together with the answer, and gives the answer.
     pub async fn finish<T: Serialize>(mut self, status: StatusCode, body: &T) -> Reply {
         let bytes = serde_json::to_vec(body).map_err(Error::bug)?;
-        if let Some((scope, key)) = &self.stored_under {
-            store(&mut self.tx, scope, key, status, &bytes).await?;
+        if let Some(slot) = &self.slot {
+            store(&mut self.tx, slot, status, &seal::seal(&slot.seal, &bytes)).await?;
         }
         self.tx.commit().await?;
         Ok(respond::json_bytes(status, bytes))
@@ -108,13 +145,7 @@ fn replay(status: Option<i16>, body: Option<Vec<u8>>) -> Result<Response> {
 }
 
 /// Takes the key for this request; `false` when another request has it. Waits for one in flight.
-async fn claim(
-    conn: &mut PgConnection,
-    scope: &str,
-    key: &str,
-    fingerprint: &[u8],
-    now: DateTime<Utc>,
-) -> Result<bool> {
+async fn claim(conn: &mut PgConnection, slot: &Slot, now: DateTime<Utc>) -> Result<bool> {
     let claimed = sqlx::query(
         "INSERT INTO idempotency_keys AS kept (scope, key, fingerprint, created_at)
          VALUES ($1, $2, $3, $4)
@@ -122,9 +153,9 @@ async fn claim(
             SET fingerprint = EXCLUDED.fingerprint, status = NULL, body = NULL, created_at = EXCLUDED.created_at
           WHERE kept.created_at <= $5",
     )
-    .bind(scope)
-    .bind(key)
-    .bind(fingerprint)
+    .bind(&slot.scope)
+    .bind(&slot.row)
+    .bind(&slot.fingerprint)
     .bind(now)
     .bind(now - KEPT_FOR)
     .execute(conn)
@@ -132,39 +163,44 @@ async fn claim(
     Ok(claimed.rows_affected() == 1)
 }
 
-async fn stored(
-    conn: &mut PgConnection,
-    scope: &str,
-    key: &str,
-) -> Result<(Vec<u8>, Option<i16>, Option<Vec<u8>>)> {
+async fn stored(conn: &mut PgConnection, slot: &Slot) -> Result<(Vec<u8>, Option<i16>, Option<Vec<u8>>)> {
     Ok(sqlx::query_as(
         "SELECT fingerprint, status, body
            FROM idempotency_keys
           WHERE scope = $1 AND key = $2",
     )
-    .bind(scope)
-    .bind(key)
+    .bind(&slot.scope)
+    .bind(&slot.row)
     .fetch_one(conn)
     .await?)
 }
 
-async fn store(
-    conn: &mut PgConnection,
-    scope: &str,
-    key: &str,
-    status: StatusCode,
-    body: &[u8],
-) -> Result<()> {
+async fn store(conn: &mut PgConnection, slot: &Slot, status: StatusCode, sealed: &[u8]) -> Result<()> {
     sqlx::query(
         "UPDATE idempotency_keys
             SET status = $3, body = $4
           WHERE scope = $1 AND key = $2",
     )
-    .bind(scope)
-    .bind(key)
+    .bind(&slot.scope)
+    .bind(&slot.row)
     .bind(status.as_u16() as i16)
-    .bind(body)
+    .bind(sealed)
     .execute(conn)
     .await?;
     Ok(())
+}
+
+/// Forgets answers that are no longer given, at most `limit`; says how many.
+pub async fn forget_old(conn: &mut PgConnection, now: DateTime<Utc>, limit: i64) -> Result<u64> {
+    let forgotten = sqlx::query(
+        "DELETE FROM idempotency_keys
+          WHERE ctid = ANY (ARRAY(
+                SELECT ctid FROM idempotency_keys WHERE created_at <= $1 ORDER BY created_at LIMIT $2
+                   FOR UPDATE SKIP LOCKED))",
+    )
+    .bind(now - KEPT_FOR)
+    .bind(limit)
+    .execute(conn)
+    .await?;
+    Ok(forgotten.rows_affected())
 }

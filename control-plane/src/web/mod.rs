@@ -1,10 +1,13 @@
 //! HTTP plumbing without product words: reading requests, writing replies, serving connections.
 
+pub mod client_address;
+pub mod cors;
 pub mod egress;
 pub mod extract;
 pub mod idempotency;
 pub mod middleware;
 pub mod openapi;
+pub mod public_posts;
 pub mod rate_limit;
 pub mod respond;
 pub mod router;

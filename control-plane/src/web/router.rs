@@ -4,7 +4,7 @@ use crate::app::App;
 use crate::features;
 use crate::surfaces;
 use crate::web::extract::BODY_LEN_MAX;
-use crate::web::{middleware, openapi};
+use crate::web::{cors, middleware, openapi, public_posts};
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use std::time::Duration;
@@ -18,6 +18,7 @@ const BODY_FOR: Duration = Duration::from_secs(10);
 pub fn described() -> OpenApiRouter<App> {
     OpenApiRouter::with_openapi(openapi::document())
         .merge(features::agents::routes::router())
+        .merge(features::keys::routes::router())
         .merge(features::wallet::routes::router())
         .merge(features::conversions::routes::router())
         .merge(features::programs::routes::router())
@@ -31,12 +32,15 @@ pub fn described() -> OpenApiRouter<App> {
 /// The public service.
 pub fn build(app: &App) -> Router {
     let (routes, document) = described().split_for_parts();
-    routes
+    let routes = routes
         .merge(openapi::routes(&document, app.config()))
         .fallback(middleware::unknown_route)
         .method_not_allowed_fallback(middleware::wrong_method)
         .layer(DefaultBodyLimit::max(BODY_LEN_MAX))
         .layer(RequestBodyTimeoutLayer::new(BODY_FOR))
+        .layer(axum::middleware::from_fn_with_state(app.clone(), public_posts::around))
         .layer(axum::middleware::from_fn_with_state(app.clone(), middleware::around))
-        .with_state(app.clone())
+        .with_state(app.clone());
+    // The router adds `Allow` to a 405 outside of its own layers; the answer to OPTIONS is made of it.
+    Router::new().fallback_service(routes).layer(axum::middleware::from_fn(cors::around))
 }

@@ -3,9 +3,11 @@
 //! - `harness`: the app in process, a database and a Redis prefix per test, clients by role
 //! - `features`: every endpoint, a folder per feature
 //! - `surfaces`: the other doors into the same features
+//! - `web`: what holds for every route
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod features;
 mod harness;
 mod surfaces;
+mod web;

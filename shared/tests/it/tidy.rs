@@ -41,6 +41,7 @@ const FEATURE_CALLS: &[(&str, &[&str])] = &[
     ("usage", &["ledger"]),
     ("wallet", &["ledger", "usage"]),
     ("agents", &[]),
+    ("keys", &["agents"]),
     ("subscriptions", &["agents", "usage", "ledger", "webhooks"]),
     ("programs", &["agents", "subscriptions", "webhooks"]),
     ("partnerships", &["agents", "programs", "subscriptions", "webhooks"]),

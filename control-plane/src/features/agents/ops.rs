@@ -1,11 +1,13 @@
 //! Steps on agents. The caller owns the transaction.
 
 use super::model::{self, Agent};
-use super::queries::{self, NewAgent};
-use super::wire::SignUpRequest;
+use super::queries::{self, Filter, NewAgent};
+use super::wire::{AgentsQuery, SignUpRequest, UpdateAgentRequest};
 use crate::auth::api_keys::{Kind, NewKey};
 use crate::error::{Code, Error, Result};
+use crate::page::Paged;
 use crate::text;
+use crate::web::extract::Patch;
 use shared::Clock;
 use shared::id::AgentId;
 use sqlx::PgConnection;
@@ -18,20 +20,11 @@ pub async fn sign_up(
     clock: &dyn Clock,
     request: &SignUpRequest,
 ) -> Result<(Agent, NewKey)> {
-    let name = text::line("name", &request.name, 100)?;
-    let niche = request.niche.as_deref().map(|niche| text::line("niche", niche, 60)).transpose()?;
-    let audience_type = request
-        .audience_type
-        .as_deref()
-        .map(|audience| text::line("audience_type", audience, 60))
-        .transpose()?;
-    let description = request
-        .description
-        .as_deref()
-        .map(|description| text::paragraph("description", description, 2000))
-        .transpose()?;
-    let website_url =
-        request.website_url.as_deref().map(|url| web_address("website_url", url)).transpose()?;
+    let name = check_name(&request.name)?;
+    let niche = request.niche.as_deref().map(check_niche).transpose()?;
+    let audience_type = request.audience_type.as_deref().map(check_audience_type).transpose()?;
+    let description = request.description.as_deref().map(check_description).transpose()?;
+    let website_url = request.website_url.as_deref().map(check_website_url).transpose()?;
     let new = NewAgent {
         name: &name,
         handle: "",
@@ -43,16 +36,7 @@ pub async fn sign_up(
     let now = clock.now();
     let agent = match &request.handle {
         Some(handle) => {
-            if !model::is_handle(handle) {
-                return Err(Error::invalid(
-                    "handle",
-                    "`handle` is not a handle.",
-                    format!(
-                        "Send small letters, digits and single hyphens, such as `{}`.",
-                        model::handle_from(&name)
-                    ),
-                ));
-            }
+            check_handle(handle, &name)?;
             match queries::insert_agent(conn, &NewAgent { handle, ..new }, now).await? {
                 Some(agent) => agent,
                 None => return Err(handle_taken(handle, &free_handle(conn, handle).await?)),
@@ -82,11 +66,112 @@ pub async fn find_live(conn: &mut PgConnection, id: AgentId) -> Result<Option<Ag
     queries::find_agent(conn, id).await
 }
 
-/// The agent, which must exist: its key was just seen.
+fn check_name(name: &str) -> Result<String> {
+    text::line("name", name, 100)
+}
+
+fn check_niche(niche: &str) -> Result<String> {
+    text::line("niche", niche, 60)
+}
+
+fn check_audience_type(audience_type: &str) -> Result<String> {
+    text::line("audience_type", audience_type, 60)
+}
+
+fn check_description(description: &str) -> Result<String> {
+    text::paragraph("description", description, 2000)
+}
+
+fn check_website_url(url: &str) -> Result<String> {
+    web_address("website_url", url)
+}
+
+fn check_handle(handle: &str, name: &str) -> Result<()> {
+    if model::is_handle(handle) {
+        return Ok(());
+    }
+    Err(Error::invalid(
+        "handle",
+        "`handle` is not a handle.",
+        format!("Send small letters, digits and single hyphens, such as `{}`.", model::handle_from(name)),
+    ))
+}
+
+/// Changes a profile: absent members keep what is, `null` clears.
+pub async fn update_agent(
+    conn: &mut PgConnection,
+    clock: &dyn Clock,
+    id: AgentId,
+    request: UpdateAgentRequest,
+) -> Result<Agent> {
+    let mut agent = queries::lock_agent(conn, id).await?.ok_or_else(not_found)?;
+    if let Some(name) = required("name", request.name)? {
+        agent.name = check_name(&name)?;
+    }
+    if let Some(handle) = required("handle", request.handle)?.filter(|handle| *handle != agent.handle) {
+        check_handle(&handle, &agent.name)?;
+        let free = free_handle(conn, &handle).await?;
+        if free != handle {
+            return Err(handle_taken(&handle, &free));
+        }
+        agent.handle = handle;
+    }
+    agent.description =
+        request.description.try_map(|text| check_description(&text))?.apply(agent.description);
+    agent.niche = request.niche.try_map(|text| check_niche(&text))?.apply(agent.niche);
+    agent.audience_type =
+        request.audience_type.try_map(|text| check_audience_type(&text))?.apply(agent.audience_type);
+    agent.website_url =
+        request.website_url.try_map(|text| check_website_url(&text))?.apply(agent.website_url);
+    if queries::update_agent(conn, &agent, clock.now()).await? {
+        return Ok(agent);
+    }
+    // Somebody took the handle between the look and the change.
+    Err(handle_taken(&agent.handle, &format!("{}-2", agent.handle)))
+}
+
+/// A member that may be left out but not cleared.
+fn required<T>(field: &str, patch: Patch<T>) -> Result<Option<T>> {
+    match patch {
+        Patch::Keep => Ok(None),
+        Patch::Set(value) => Ok(Some(value)),
+        Patch::Clear => Err(Error::invalid(
+            field,
+            format!("`{field}` cannot be null."),
+            format!("Leave `{field}` out to keep it, or send a text."),
+        )),
+    }
+}
+
+fn not_found() -> Error {
+    Error::not_found("agent", "List agents with GET /api/agents.")
+}
+
+/// Refuses callers other than this agent. That an agent exists is public; its account is its own.
+pub async fn must_be(conn: &mut PgConnection, caller: AgentId, id: AgentId) -> Result<()> {
+    if caller == id {
+        return Ok(());
+    }
+    load_agent(conn, id).await?;
+    Err(Error::new(
+        Code::NotOwner,
+        "That is another agent's account.",
+        format!("Use your own id, {caller}, or that agent's key."),
+    ))
+}
+
+/// A page of all agents, the newest first.
+pub(crate) async fn list_agents(conn: &mut PgConnection, query: &AgentsQuery) -> Result<Paged<Agent>> {
+    let page = query.page()?;
+    let filter = Filter { niche: query.niche.as_deref(), audience_type: query.audience_type.as_deref() };
+    let agents = queries::list_agents(conn, &filter, page).await?;
+    let total = queries::count_agents(conn, &filter).await?;
+    Ok(page.of_rows(agents, total, |agent| (agent.created_at.timestamp_micros(), agent.id.uuid())))
+}
+
+/// The agent, which must exist.
 pub async fn load_agent(conn: &mut PgConnection, id: AgentId) -> Result<Agent> {
-    queries::find_agent(conn, id)
-        .await?
-        .ok_or_else(|| Error::not_found("agent", "List agents with GET /api/agents."))
+    queries::find_agent(conn, id).await?.ok_or_else(not_found)
 }
 
 /// The first free handle of `base`, `base-2`, `base-3`, …

@@ -1,7 +1,9 @@
 //! SQL of agents.
 
 use super::model::Agent;
+use crate::db;
 use crate::error::Result;
+use crate::page::{Page, REACH_MAX};
 use chrono::{DateTime, Utc};
 use shared::id::AgentId;
 use sqlx::PgConnection;
@@ -61,5 +63,94 @@ pub(crate) async fn find_agent(conn: &mut PgConnection, id: AgentId) -> Result<O
     )
     .bind(id)
     .fetch_optional(conn)
+    .await?)
+}
+
+/// The same, locked.
+pub(crate) async fn lock_agent(conn: &mut PgConnection, id: AgentId) -> Result<Option<Agent>> {
+    Ok(sqlx::query_as(
+        "SELECT id, number, name, handle, description, niche, audience_type, website_url, tier, created_at
+           FROM agents
+          WHERE id = $1 AND deleted_at IS NULL
+            FOR NO KEY UPDATE",
+    )
+    .bind(id)
+    .fetch_optional(conn)
+    .await?)
+}
+
+/// Stores a profile; `false` when the handle is taken, and then the transaction is lost.
+pub(crate) async fn update_agent(conn: &mut PgConnection, agent: &Agent, now: DateTime<Utc>) -> Result<bool> {
+    let updated = sqlx::query(
+        "UPDATE agents
+            SET name = $2, handle = $3, description = $4, niche = $5, audience_type = $6, website_url = $7,
+                updated_at = $8
+          WHERE id = $1",
+    )
+    .bind(agent.id)
+    .bind(&agent.name)
+    .bind(&agent.handle)
+    .bind(agent.description.as_deref())
+    .bind(agent.niche.as_deref())
+    .bind(agent.audience_type.as_deref())
+    .bind(agent.website_url.as_deref())
+    .bind(now)
+    .execute(conn)
+    .await;
+    match updated {
+        Ok(_) => Ok(true),
+        Err(error) if db::violated(&error) == Some("agents_handle_key") => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Which agents a list shows.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Filter<'a> {
+    pub(crate) niche: Option<&'a str>,
+    pub(crate) audience_type: Option<&'a str>,
+}
+
+/// A page of agents, the newest first.
+pub(crate) async fn list_agents(
+    conn: &mut PgConnection,
+    filter: &Filter<'_>,
+    page: Page,
+) -> Result<Vec<Agent>> {
+    Ok(sqlx::query_as(
+        "SELECT id, number, name, handle, description, niche, audience_type, website_url, tier, created_at
+           FROM agents
+          WHERE deleted_at IS NULL
+            AND ($1::TEXT IS NULL OR niche = $1)
+            AND ($2::TEXT IS NULL OR audience_type = $2)
+            AND (created_at, id) < ($5, $6)
+          ORDER BY created_at DESC, id DESC
+          LIMIT $3 OFFSET $4",
+    )
+    .bind(filter.niche)
+    .bind(filter.audience_type)
+    .bind(page.limit_and_one())
+    .bind(page.offset())
+    .bind(page.below_instant().0)
+    .bind(page.below_instant().1)
+    .fetch_all(conn)
+    .await?)
+}
+
+/// How many agents a filter lets through, counted as far as pages reach.
+pub(crate) async fn count_agents(conn: &mut PgConnection, filter: &Filter<'_>) -> Result<i64> {
+    Ok(sqlx::query_scalar(
+        "SELECT count(*)
+           FROM (SELECT
+                   FROM agents
+                  WHERE deleted_at IS NULL
+                    AND ($1::TEXT IS NULL OR niche = $1)
+                    AND ($2::TEXT IS NULL OR audience_type = $2)
+                  LIMIT $3) AS counted",
+    )
+    .bind(filter.niche)
+    .bind(filter.audience_type)
+    .bind(REACH_MAX)
+    .fetch_one(conn)
     .await?)
 }

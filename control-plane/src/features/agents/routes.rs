@@ -2,22 +2,32 @@
 
 use super::model::Agent;
 use super::ops;
-use super::wire::{AgentResponse, NextStep, NextSteps, QuickstartResponse, SignUpRequest, SignUpResponse};
+use super::wire::{
+    AgentResponse, AgentsQuery, AnyAgentResponse, NextStep, NextSteps, PublicAgentResponse,
+    QuickstartResponse, SignUpRequest, SignUpResponse, UpdateAgentRequest,
+};
 use crate::app::App;
 use crate::auth;
 use crate::auth::api_keys::NewKey;
 use crate::error::Error;
-use crate::web::extract::Payload;
+use crate::page::Paged;
+use crate::web::client_address::ClientNetwork;
+use crate::web::extract::{Path, Payload, Query};
 use crate::web::respond::{self, ErrorBody, Reply};
 use axum::extract::State;
-use http::StatusCode;
 use serde_json::json;
+use shared::id::AgentId;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 /// The routes of agents.
 pub fn router() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(sign_up)).routes(routes!(quickstart)).routes(routes!(get_me))
+    OpenApiRouter::new()
+        .routes(routes!(sign_up))
+        .routes(routes!(quickstart))
+        .routes(routes!(get_me))
+        .routes(routes!(list_agents))
+        .routes(routes!(get_agent, update_agent))
 }
 
 /// Sign up
@@ -29,15 +39,17 @@ pub fn router() -> OpenApiRouter<App> {
     responses(
         (status = 201, description = "The account and its key, shown once", body = SignUpResponse),
         (status = 400, description = "missing_field, invalid_value", body = ErrorBody),
-        (status = 409, description = "handle_taken", body = ErrorBody),
+        (status = 409, description = "handle_taken: `suggestion` is free; idempotency_key_reused", body = ErrorBody),
+        (status = 413, description = "payload_too_large", body = ErrorBody),
+        (status = 415, description = "unsupported_media_type", body = ErrorBody),
+        (status = 429, description = "rate_limited: 60 an hour from one network", body = ErrorBody),
     ),
 )]
-async fn sign_up(State(app): State<App>, mut payload: Payload) -> Reply {
+async fn sign_up(State(app): State<App>, network: ClientNetwork, mut payload: Payload) -> Reply {
     let request: SignUpRequest = payload.json()?;
-    let mut tx = app.begin().await?;
-    let (agent, key) = ops::sign_up(&mut tx, app.clock(), &request).await?;
-    tx.commit().await?;
-    Ok(respond::json(StatusCode::CREATED, &account(agent, &key)))
+    let mut unit = payload.unit(&app, &format!("network {}", network.as_str())).await?;
+    let (agent, key) = ops::sign_up(&mut unit, app.clock(), &request).await?;
+    unit.created(&account(agent, &key)).await
 }
 
 /// Sign up and get the next calls ready to paste
@@ -49,16 +61,18 @@ async fn sign_up(State(app): State<App>, mut payload: Payload) -> Reply {
     responses(
         (status = 201, description = "The account, its key, and what to do next", body = QuickstartResponse),
         (status = 400, description = "missing_field, invalid_value", body = ErrorBody),
-        (status = 409, description = "handle_taken", body = ErrorBody),
+        (status = 409, description = "handle_taken: `suggestion` is free; idempotency_key_reused", body = ErrorBody),
+        (status = 413, description = "payload_too_large", body = ErrorBody),
+        (status = 415, description = "unsupported_media_type", body = ErrorBody),
+        (status = 429, description = "rate_limited: 60 an hour from one network", body = ErrorBody),
     ),
 )]
-async fn quickstart(State(app): State<App>, mut payload: Payload) -> Reply {
+async fn quickstart(State(app): State<App>, network: ClientNetwork, mut payload: Payload) -> Reply {
     let request: SignUpRequest = payload.json()?;
-    let mut tx = app.begin().await?;
-    let (agent, key) = ops::sign_up(&mut tx, app.clock(), &request).await?;
-    tx.commit().await?;
+    let mut unit = payload.unit(&app, &format!("network {}", network.as_str())).await?;
+    let (agent, key) = ops::sign_up(&mut unit, app.clock(), &request).await?;
     let next_steps = next_steps(&app.config().api_origin, key.reveal());
-    Ok(respond::json(StatusCode::CREATED, &QuickstartResponse { account: account(agent, &key), next_steps }))
+    unit.created(&QuickstartResponse { account: account(agent, &key), next_steps }).await
 }
 
 /// Who am I?
@@ -73,6 +87,77 @@ async fn get_me(State(app): State<App>, caller: auth::Agent) -> Reply {
     let mut conn = app.db_read().acquire().await.map_err(Error::from)?;
     let agent = ops::load_agent(&mut conn, caller.id).await?;
     Ok(respond::ok(&AgentResponse::from(agent)))
+}
+
+/// List agents
+///
+/// What is public of every agent, newest first.
+#[utoipa::path(
+    get, path = "/api/agents", tag = "agents", operation_id = "list_agents", security(()),
+    params(AgentsQuery),
+    responses(
+        (status = 200, description = "A page of agents", body = Paged<PublicAgentResponse>),
+        (status = 400, description = "invalid_value", body = ErrorBody),
+    ),
+)]
+async fn list_agents(State(app): State<App>, Query(query): Query<AgentsQuery>) -> Reply {
+    let mut conn = app.db_read().acquire().await?;
+    let page = ops::list_agents(&mut conn, &query).await?;
+    Ok(respond::ok(&page.map(PublicAgentResponse::from).answering(&query)?))
+}
+
+/// Get an agent
+///
+/// What is public of it; with its own key, what GET /api/agents/me shows.
+#[utoipa::path(
+    get, path = "/api/agents/{id}", tag = "agents", operation_id = "get_agent", security((), ("agent_key" = [])),
+    params(("id" = uuid::Uuid, Path, description = "The agent's id")),
+    responses(
+        (status = 200, description = "The agent; `tier`, `merchant_id` and `publisher_id` only for itself", body = AnyAgentResponse),
+        (status = 400, description = "invalid_id", body = ErrorBody),
+        (status = 401, description = "api_key_invalid", body = ErrorBody),
+        (status = 404, description = "not_found", body = ErrorBody),
+    ),
+)]
+async fn get_agent(State(app): State<App>, caller: auth::MaybeAgent, Path(id): Path<AgentId>) -> Reply {
+    let mut conn = app.db_read().acquire().await?;
+    let agent = ops::load_agent(&mut conn, id).await?;
+    Ok(respond::ok(&match caller.0 {
+        Some(caller) if caller.id == id => AnyAgentResponse::Own(agent.into()),
+        _ => AnyAgentResponse::Public(agent.into()),
+    }))
+}
+
+/// Change your profile
+///
+/// Members that are left out stay, `null` clears. `niche`, `audience_type` and `website_url` make better
+/// matches.
+#[utoipa::path(
+    patch, path = "/api/agents/{id}", tag = "agents", operation_id = "update_agent",
+    params(("id" = uuid::Uuid, Path, description = "Your agent id")),
+    request_body = UpdateAgentRequest,
+    responses(
+        (status = 200, description = "The agent as it is now", body = AgentResponse),
+        (status = 400, description = "invalid_id, invalid_value", body = ErrorBody),
+        (status = 401, description = "api_key_missing, api_key_invalid", body = ErrorBody),
+        (status = 403, description = "not_owner: another agent", body = ErrorBody),
+        (status = 404, description = "not_found", body = ErrorBody),
+        (status = 409, description = "handle_taken: `suggestion` is free; idempotency_key_reused", body = ErrorBody),
+        (status = 413, description = "payload_too_large", body = ErrorBody),
+        (status = 415, description = "unsupported_media_type", body = ErrorBody),
+    ),
+)]
+async fn update_agent(
+    State(app): State<App>,
+    caller: auth::Agent,
+    Path(id): Path<AgentId>,
+    mut payload: Payload,
+) -> Reply {
+    let mut unit = payload.unit(&app, &caller.id.to_string()).await?;
+    ops::must_be(&mut unit, caller.id, id).await?;
+    let request: UpdateAgentRequest = payload.json()?;
+    let agent = ops::update_agent(&mut unit, app.clock(), id, request).await?;
+    unit.ok(&AgentResponse::from(agent)).await
 }
 
 fn account(agent: Agent, key: &NewKey) -> SignUpResponse {

@@ -1,10 +1,13 @@
 //! JSON shapes of agents.
 
 use super::model::Agent;
+use crate::error::Result;
+use crate::page::{Page, PageQuery};
 use crate::time::At;
+use crate::web::extract::Patch;
 use serde::{Deserialize, Serialize};
 use shared::id;
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 /// Sign-up. Only `name` is needed.
@@ -29,6 +32,102 @@ pub struct SignUpRequest {
     /// Its site, http or https.
     #[schema(max_length = 2048)]
     pub website_url: Option<String>,
+}
+
+/// Changes to a profile. Members that are left out stay, `null` clears.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({"description": "AI shopping assistant", "niche": "ecommerce", "audience_type": "b2c"}))]
+pub struct UpdateAgentRequest {
+    /// Display name, 1 to 100 characters.
+    #[serde(default)]
+    #[schema(value_type = Option<String>, min_length = 1, max_length = 100)]
+    pub name: Patch<String>,
+    /// URL-safe handle.
+    #[serde(default)]
+    #[schema(value_type = Option<String>, min_length = 1, max_length = 60, pattern = "^[a-z0-9]+(-[a-z0-9]+)*$")]
+    pub handle: Patch<String>,
+    /// What the agent does, at most 2,000 characters.
+    #[serde(default)]
+    #[schema(value_type = Option<String>, max_length = 2000)]
+    pub description: Patch<String>,
+    /// Its field, such as `saas`; at most 60 characters.
+    #[serde(default)]
+    #[schema(value_type = Option<String>, max_length = 60)]
+    pub niche: Patch<String>,
+    /// Whom it reaches, such as `b2c`; at most 60 characters.
+    #[serde(default)]
+    #[schema(value_type = Option<String>, max_length = 60)]
+    pub audience_type: Patch<String>,
+    /// Its site, http or https.
+    #[serde(default)]
+    #[schema(value_type = Option<String>, max_length = 2048)]
+    pub website_url: Patch<String>,
+}
+
+/// Which agents a list shows.
+#[derive(Debug, Default, Deserialize, Serialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct AgentsQuery {
+    /// Only those of this niche.
+    pub niche: Option<String>,
+    /// Only those that reach this audience.
+    pub audience_type: Option<String>,
+    /// Page, from 1.
+    #[serde(skip_serializing)]
+    #[param(minimum = 1, default = 1)]
+    pub page: Option<i64>,
+    /// Rows of a page.
+    #[serde(skip_serializing)]
+    #[param(minimum = 1, maximum = 100, default = 20)]
+    pub per_page: Option<i64>,
+    /// `pagination.next_cursor` of the page before, instead of `page`.
+    #[serde(skip_serializing)]
+    pub cursor: Option<String>,
+}
+
+impl AgentsQuery {
+    /// The page asked for.
+    pub fn page(&self) -> Result<Page> {
+        PageQuery { page: self.page, per_page: self.per_page }.checked_from(self.cursor.as_deref(), 0)
+    }
+}
+
+/// An agent as everybody sees it.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct PublicAgentResponse {
+    /// The agent's id.
+    pub id: Uuid,
+    /// Display name.
+    pub name: String,
+    /// Unique handle.
+    pub handle: String,
+    /// What it does.
+    pub description: Option<String>,
+    /// Its field.
+    pub niche: Option<String>,
+    /// Whom it reaches.
+    pub audience_type: Option<String>,
+    /// Its site.
+    pub website_url: Option<String>,
+    /// When it signed up.
+    pub created_at: At,
+}
+
+impl From<Agent> for PublicAgentResponse {
+    fn from(agent: Agent) -> Self {
+        Self {
+            id: agent.id.uuid(),
+            name: agent.name,
+            handle: agent.handle,
+            description: agent.description,
+            niche: agent.niche,
+            audience_type: agent.audience_type,
+            website_url: agent.website_url,
+            created_at: agent.created_at.into(),
+        }
+    }
 }
 
 /// A new account and its key.
@@ -125,4 +224,14 @@ impl From<Agent> for AgentResponse {
             created_at: agent.created_at.into(),
         }
     }
+}
+
+/// What a look at an agent shows.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(untagged)]
+pub enum AnyAgentResponse {
+    /// To itself.
+    Own(AgentResponse),
+    /// To everybody else.
+    Public(PublicAgentResponse),
 }

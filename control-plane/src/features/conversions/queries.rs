@@ -303,6 +303,7 @@ pub(crate) async fn list_conversions(
            AND ($5::TEXT IS NULL OR conversions.external_id = $5)
            AND ($6::TIMESTAMPTZ IS NULL OR conversions.created_at >= $6)
            AND ($7::TIMESTAMPTZ IS NULL OR conversions.created_at < $7)
+           AND (conversions.created_at, conversions.id) < ($10, $11)
          ORDER BY conversions.created_at DESC, conversions.id DESC
          LIMIT $8 OFFSET $9"
     ))
@@ -313,8 +314,10 @@ pub(crate) async fn list_conversions(
     .bind(filter.external_id)
     .bind(filter.from)
     .bind(filter.to)
-    .bind(page.limit())
+    .bind(page.limit_and_one())
     .bind(page.offset())
+    .bind(page.below_instant().0)
+    .bind(page.below_instant().1)
     .fetch_all(conn)
     .await?;
     rows.into_iter().map(ConversionRow::conversion).collect()

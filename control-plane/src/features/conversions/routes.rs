@@ -11,6 +11,7 @@ use super::wire::{
 use crate::app::App;
 use crate::auth;
 use crate::error::{Code, Error, Result};
+use crate::features::agents::ops::must_be;
 use crate::features::commissions;
 use crate::page::Paged;
 use crate::text;
@@ -202,7 +203,7 @@ async fn list_agent_conversions(
     Query(query): Query<ConversionsQuery>,
 ) -> Reply {
     let mut conn = app.db_read().acquire().await?;
-    must_be_self(&mut conn, caller.id, id).await?;
+    must_be(&mut conn, caller.id, id).await?;
     let mut filter = filter(&query)?;
     if filter.affiliate_id.is_some_and(|other| other != id) {
         return Err(Error::invalid(
@@ -259,7 +260,7 @@ async fn list_program_conversions(
 )]
 async fn get_earnings(State(app): State<App>, caller: auth::Agent, Path(id): Path<AgentId>) -> Reply {
     let mut conn = app.db_read().acquire().await?;
-    must_be_self(&mut conn, caller.id, id).await?;
+    must_be(&mut conn, caller.id, id).await?;
     let groups = commissions::ops::earnings(&mut conn, id, app.clock().now()).await?;
     Ok(respond::ok(&EarningsResponse::new(id, groups)?))
 }
@@ -293,8 +294,8 @@ async fn list(conn: &mut PgConnection, filter: &Filter<'_>, query: &ConversionsQ
     let page = query.page()?;
     let conversions = queries::list_conversions(conn, filter, page).await?;
     let total = queries::count_conversions(conn, filter).await?;
-    let data = conversions.into_iter().map(ConversionResponse::from).collect();
-    Ok(respond::ok(&page.of(data, total)))
+    let page = page.of_rows(conversions, total, |row| (row.created_at.timestamp_micros(), row.id.uuid()));
+    Ok(respond::ok(&page.map(ConversionResponse::from).answering(query)?))
 }
 
 fn filter(query: &ConversionsQuery) -> Result<Filter<'_>> {
@@ -307,19 +308,6 @@ fn filter(query: &ConversionsQuery) -> Result<Filter<'_>> {
         from: query.from.as_deref().map(|text| time::parse_from("from", text)).transpose()?,
         to: query.to.as_deref().map(|text| time::parse_to("to", text)).transpose()?,
     })
-}
-
-/// Another agent's figures are its own; that it exists is public.
-async fn must_be_self(conn: &mut PgConnection, caller: AgentId, id: AgentId) -> Result<()> {
-    if caller == id {
-        return Ok(());
-    }
-    crate::features::agents::ops::load_agent(conn, id).await?;
-    Err(Error::new(
-        Code::NotOwner,
-        "That is another agent's account.",
-        format!("Use your own id, {caller}, or the key of that agent."),
-    ))
 }
 
 async fn must_own_program(conn: &mut PgConnection, caller: AgentId, id: ProgramId) -> Result<()> {

@@ -227,17 +227,22 @@ pub struct ConversionsQuery {
     #[param(example = "2026-04-30")]
     pub to: Option<String>,
     /// Page, from 1.
+    #[serde(skip_serializing)]
     #[param(minimum = 1, default = 1)]
     pub page: Option<i64>,
     /// Rows of a page.
+    #[serde(skip_serializing)]
     #[param(minimum = 1, maximum = 100, default = 20)]
     pub per_page: Option<i64>,
+    /// `pagination.next_cursor` of the page before, instead of `page`.
+    #[serde(skip_serializing)]
+    pub cursor: Option<String>,
 }
 
 impl ConversionsQuery {
     /// The page asked for.
     pub fn page(&self) -> Result<Page> {
-        PageQuery { page: self.page, per_page: self.per_page }.checked()
+        PageQuery { page: self.page, per_page: self.per_page }.checked_from(self.cursor.as_deref(), 0)
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod agents;
 mod conversions;
+mod keys;
 mod ledger;
 mod programs;
 mod usage;

@@ -53,6 +53,7 @@ impl TestApp {
             signups_per_hour: 0,
             egress_allow: vec!["127.0.0.0/8".parse().unwrap()],
             slat_generation: 1,
+            trusted_proxies: vec!["127.0.0.0/8".parse().unwrap()],
             drain_seconds: 5,
             log: "warn".to_owned(),
             log_format: LogFormat::Text,
@@ -124,6 +125,11 @@ impl TestApp {
             let lines: Vec<_> = broken.iter().map(ToString::to_string).collect();
             assert!(lines.is_empty(), "at {caller}, rows that break an invariant:\n{}", lines.join("\n"));
         }
+    }
+
+    /// What its clock shows.
+    pub(crate) fn clock_now(&self) -> DateTime<Utc> {
+        self.app.clock().now()
     }
 
     /// The service's address.

@@ -61,7 +61,6 @@ impl Client {
         self.send(self.request("PATCH", path).json(&body)).await
     }
 
-    #[expect(dead_code, reason = "the first DELETE endpoint comes with links")]
     pub(crate) async fn delete(&self, path: &str) -> Reply {
         self.send(self.request("DELETE", path)).await
     }

@@ -1,3 +1,4 @@
 //! Agents.
 
+mod profile;
 mod sign_up;

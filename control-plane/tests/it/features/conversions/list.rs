@@ -43,9 +43,18 @@ async fn lists_are_filtered_paged_and_newest_first() {
     let page = by_program("?per_page=3&page=2").await;
     assert_eq!(names(&page), ["a"]);
     assert_eq!(page.body["pagination"], json!({"page": 2, "per_page": 3, "total": 4, "total_pages": 2}));
+    assert_eq!(page.body["query"], json!({}));
+    let filtered = by_program("?status=pending&per_page=2").await;
+    assert_eq!(filtered.body["query"], json!({"status": "pending"}));
+    // A cursor goes on where the page ended, whatever came since.
+    let cursor = filtered.body["pagination"]["next_cursor"].as_str().unwrap().to_owned();
+    report(&offer.token, "sale", "e").await;
+    assert_eq!(names(&by_program(&format!("?status=pending&per_page=2&cursor={cursor}")).await), ["b"]);
+    let reply = offer.advertiser.get(&format!("{program}?cursor=x")).await;
+    reply.is_error(400, "invalid_value");
     let mine = format!("/api/agents/{}/conversions", offer.affiliate.id());
     let by_agent = async |query: &str| offer.affiliate.get(&format!("{mine}{query}")).await;
-    assert_eq!(names(&by_agent("").await), ["d", "b", "a"]);
+    assert_eq!(names(&by_agent("").await), ["e", "d", "b", "a"]);
     assert_eq!(names(&by_agent("?status=approved&event_type=sale").await), ["a"]);
     let row = &by_agent("?status=approved").await.body["data"][0];
     assert_eq!(row, approved.expect(200));

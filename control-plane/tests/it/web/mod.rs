@@ -1,0 +1,5 @@
+//! What holds for every route: idempotency keys, limits, origins, malformed requests.
+
+mod cors;
+mod idempotency;
+mod rate_limit;
