@@ -4,7 +4,9 @@
 //! running or says why not and leaves nothing behind that it started. One `up` at a time per clone
 //! (a lock on a file, which the kernel lets go of whatever happens).
 
+use std::collections::BTreeMap;
 use std::fs::{self, File, TryLockError};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -57,25 +59,9 @@ pub fn up(
     let run = RunDir::new(layout.run_dir());
     let Some(_lock) = lock(layout)? else { return attach(args, servers, layout, &run, interrupt) };
     run.record(UP, std::process::id())?;
-    let outcome = bring_up(&args, servers, cargo, layout, interrupt);
+    let outcome = bring_up(&args, servers, cargo, layout, &run, interrupt);
     run.forget(UP);
-    match outcome {
-        // Either left running on purpose, or it was up already.
-        Ok(Outcome::LeftRunning) => Ok(()),
-        Ok(Outcome::Asked) => {
-            note("  Stopping");
-            stack::stop_all(&run, interrupt).map(|_| ())
-        }
-        Err(error) => {
-            stack::stop_all(&run, interrupt)?;
-            Err(error)
-        }
-    }
-}
-
-enum Outcome {
-    LeftRunning,
-    Asked,
+    outcome
 }
 
 fn bring_up(
@@ -83,30 +69,48 @@ fn bring_up(
     servers: &servers::Args,
     cargo: &Cargo,
     layout: &Layout,
+    run: &RunDir,
     interrupt: &Interrupt,
-) -> Result<Outcome> {
+) -> Result<()> {
     let programs = Programs::ready(servers, layout, interrupt)?;
     let mut stack = Stack::new(layout, &programs, args.ports.clone(), interrupt)?;
     if stack.is_complete() && stack.is_ready() {
         let demo = Demo::ensure(layout, stack.ports(), interrupt)?;
         say("\nAffiliateOS is up already.");
         print_info(&stack, &demo, "`cargo xtask down` stops it.");
-        return Ok(Outcome::LeftRunning);
+        return Ok(());
     }
     let step = Step::start_quiet("Building control-plane and tracker-edge");
     let mut built = cargo.build(&layout.root, stack::CONTROL_PLANE, args.release, interrupt)?;
     built.extend(cargo.build(&layout.root, stack::EDGE, args.release, interrupt)?);
     step.done("");
+    // Up to here nothing was started, and what runs from before is left alone whatever happened.
+    // From here on it is all or nothing.
+    let outcome = start_and_watch(&mut stack, built, args.detach, layout, interrupt);
+    if args.detach && outcome.is_ok() {
+        return Ok(());
+    }
+    stack::stop_all(run, interrupt)?;
+    outcome
+}
+
+/// Starts what is missing and shows how to use it; unless detached, comes back when a signal does.
+fn start_and_watch(
+    stack: &mut Stack<'_>,
+    built: BTreeMap<String, PathBuf>,
+    detach: bool,
+    layout: &Layout,
+    interrupt: &Interrupt,
+) -> Result<()> {
     stack.start(built)?;
     let demo = Demo::ensure(layout, stack.ports(), interrupt)?;
     say("\nAffiliateOS is up.");
-    if args.detach {
-        print_info(&stack, &demo, "`cargo xtask down` stops it.");
-        return Ok(Outcome::LeftRunning);
+    if detach {
+        print_info(stack, &demo, "`cargo xtask down` stops it.");
+        return Ok(());
     }
-    print_info(&stack, &demo, "Ctrl-C stops everything.");
-    stack.supervise()?;
-    Ok(Outcome::Asked)
+    print_info(stack, &demo, "Ctrl-C stops everything.");
+    stack.supervise()
 }
 
 /// Another `up` of this clone is at work: show what it shows, if it got that far.
