@@ -67,6 +67,8 @@ pub fn pool(url: &str, settings: PoolSettings) -> Result<PgPool, sqlx::Error> {
     let ms = |duration: Duration| duration.as_millis().to_string();
     let options = PgConnectOptions::from_str(url)?.application_name(settings.name).options([
         ("timezone", "UTC".to_owned()),
+        // Whatever the database's default is: what we acknowledge must not be lost.
+        ("synchronous_commit", "on".to_owned()),
         ("statement_timeout", ms(settings.statement_timeout)),
         ("lock_timeout", ms(settings.lock_timeout)),
         ("idle_in_transaction_session_timeout", ms(settings.idle_in_transaction_timeout)),

@@ -24,6 +24,7 @@ pub mod surfaces;
 pub mod text;
 pub mod time;
 pub mod web;
+pub mod workers;
 
 pub use app::App;
 pub use config::Config;

@@ -5,6 +5,9 @@
 use anyhow::Context;
 use clap::Parser;
 use control_plane::config::{Cli, Command, Config};
+use control_plane::features::links::publish::Publisher;
+use control_plane::workers::drainer::Drainer;
+use control_plane::workers::jobs;
 use control_plane::{App, admin, db, metrics, web};
 use secrecy::ExposeSecret;
 use std::process::ExitCode;
@@ -102,6 +105,13 @@ async fn roles(command: Command, config: Config) -> anyhow::Result<()> {
             app.tasks().clone(),
             patience,
         ));
+    }
+    if matches!(command, Command::All | Command::Drain) {
+        app.tasks().spawn(Drainer::new(&app)?.run());
+    }
+    if matches!(command, Command::All | Command::Work) {
+        app.tasks().spawn(Publisher::new(&app)?.run());
+        jobs::runner::start(&app, jobs::schedule::JOBS);
     }
     shared::shutdown::signal().await.context("cannot wait for signals")?;
     tracing::info!("stopping");

@@ -72,6 +72,11 @@ impl Micros {
         Self::from_cents(i64::try_from(cents).map_err(|_| OutOfRange)?)
     }
 
+    /// As a member of a JSON object that is built by hand: the same exact number.
+    pub fn to_json(self) -> serde_json::Value {
+        serde_json::from_str(&self.to_string()).unwrap_or_default()
+    }
+
     /// Reads a decimal text: an optional sign, digits, at most six decimals. No exponent.
     pub fn parse(text: &str) -> Option<Self> {
         let (negative, digits) = match text.strip_prefix('-') {

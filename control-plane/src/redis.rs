@@ -1,10 +1,18 @@
 //! Redis as the control plane uses it: a pool for requests and jobs, and connections of their own for
 //! readers that block. Every command has a time-out.
 
-use ::redis::aio::MultiplexedConnection;
+use ::redis::aio::{ConnectionLike, MultiplexedConnection};
+use ::redis::cluster::ClusterClient;
+use ::redis::cluster_async::ClusterConnection;
 use ::redis::io::tcp::TcpSettings;
-use ::redis::{AsyncConnectionConfig, Client, IntoConnectionInfo, RedisResult};
+use ::redis::{
+    AsyncConnectionConfig, Client, Cmd, FromRedisValue, IntoConnectionInfo, Pipeline, RedisFuture,
+    RedisResult, Value,
+};
 use std::time::Duration;
+
+/// Scheme of a Redis Cluster: `redis-cluster://host:port,host:port/`.
+const CLUSTER_SCHEME: &str = "redis-cluster://";
 
 /// No command may take longer.
 pub const RESPONSE_TIMEOUT: Duration = Duration::from_secs(1);
@@ -34,10 +42,114 @@ pub fn pool(url: &str, connections_max: usize) -> anyhow::Result<Pool> {
         .build()?)
 }
 
-/// A connection of its own, for a reader that blocks or a publisher; commands time out after `timeout`.
-pub async fn connect(client: &Client, timeout: Duration) -> RedisResult<MultiplexedConnection> {
-    let config = AsyncConnectionConfig::new()
-        .set_connection_timeout(Some(CONNECT_TIMEOUT))
-        .set_response_timeout(Some(timeout));
-    client.get_multiplexed_async_connection_with_config(&config).await
+/// Where Redis is: a server, or a cluster.
+#[derive(Clone)]
+pub enum Target {
+    /// One server.
+    Server(Box<Client>),
+    /// A cluster, known by some of its nodes.
+    Cluster(Box<ClusterClient>),
+}
+
+impl Target {
+    /// Reads `redis://…`, `rediss://…` or `redis-cluster://host:port,host:port/`.
+    pub fn parse(url: &str) -> RedisResult<Self> {
+        let Some(nodes) = url.strip_prefix(CLUSTER_SCHEME) else {
+            return Ok(Self::Server(Box::new(client(url)?)));
+        };
+        let (login, hosts) = nodes.trim_end_matches('/').rsplit_once('@').unwrap_or(("", nodes));
+        let at = if login.is_empty() { "" } else { "@" };
+        let nodes = hosts
+            .trim_end_matches('/')
+            .split(',')
+            .map(|host| {
+                client(&format!("redis://{login}{at}{host}/"))
+                    .map(|client| client.get_connection_info().clone())
+            })
+            .collect::<RedisResult<Vec<_>>>()?;
+        let client = ClusterClient::builder(nodes)
+            .connection_timeout(CONNECT_TIMEOUT)
+            .response_timeout(RESPONSE_TIMEOUT)
+            .retries(2)
+            .build()?;
+        Ok(Self::Cluster(Box::new(client)))
+    }
+
+    /// A connection of its own; commands time out.
+    pub async fn connect(&self) -> RedisResult<Conn> {
+        Ok(match self {
+            Self::Server(client) => {
+                let config = AsyncConnectionConfig::new()
+                    .set_connection_timeout(Some(CONNECT_TIMEOUT))
+                    .set_response_timeout(Some(RESPONSE_TIMEOUT));
+                Conn::Server(client.get_multiplexed_async_connection_with_config(&config).await?)
+            }
+            Self::Cluster(client) => Conn::Cluster(client.get_async_connection().await?),
+        })
+    }
+}
+
+/// A connection to a server or a cluster.
+#[derive(Clone)]
+pub enum Conn {
+    /// To one server.
+    Server(MultiplexedConnection),
+    /// To a cluster.
+    Cluster(ClusterConnection),
+}
+
+impl Conn {
+    /// Sends commands together and gives each its answer. Keys may lie in different slots.
+    ///
+    /// A command that the server refuses fails the whole; what came before it has taken effect.
+    pub async fn all<T: FromRedisValue>(&mut self, commands: Vec<Cmd>) -> RedisResult<Vec<T>> {
+        if commands.is_empty() {
+            return Ok(Vec::new());
+        }
+        match self {
+            Self::Server(connection) => {
+                let mut pipeline = Pipeline::with_capacity(commands.len());
+                for command in commands {
+                    pipeline.add_command(command);
+                }
+                pipeline.query_async(connection).await
+            }
+            // A cluster's pipeline goes to one node; single commands each find theirs, side by side.
+            Self::Cluster(connection) => {
+                let asked = commands.into_iter().map(|command| {
+                    let mut connection = connection.clone();
+                    async move { command.query_async(&mut connection).await }
+                });
+                futures_util::future::try_join_all(asked).await
+            }
+        }
+    }
+}
+
+impl ConnectionLike for Conn {
+    fn req_packed_command<'a>(&'a mut self, command: &'a Cmd) -> RedisFuture<'a, Value> {
+        match self {
+            Self::Server(connection) => connection.req_packed_command(command),
+            Self::Cluster(connection) => connection.req_packed_command(command),
+        }
+    }
+
+    fn req_packed_commands<'a>(
+        &'a mut self,
+        pipeline: &'a Pipeline,
+        offset: usize,
+        count: usize,
+    ) -> RedisFuture<'a, Vec<Value>> {
+        match self {
+            Self::Server(connection) => connection.req_packed_commands(pipeline, offset, count),
+            Self::Cluster(connection) => connection.req_packed_commands(pipeline, offset, count),
+        }
+    }
+
+    fn get_db(&self) -> i64 {
+        match self {
+            Self::Server(connection) => connection.get_db(),
+            Self::Cluster(connection) => connection.get_db(),
+        }
+    }
 }

@@ -274,16 +274,40 @@ pub fn decode(bytes: &[u8]) -> Result<Frame<'_>, FrameError> {
     decode_v1(body, checksum)
 }
 
-/// Spool and first sequence of bytes that look like a frame, for naming one that cannot be read.
-/// Nothing of it is verified.
-pub fn peek(bytes: &[u8]) -> Option<(Uuid, u64, u32)> {
-    if bytes.len() < HEADER_LEN || !bytes.starts_with(MAGIC) {
+/// What stands at the fixed places of bytes that look like a frame but could not be read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Peek {
+    /// The header. Only `intact` says whether it can be believed.
+    pub header: FrameHeader,
+    /// How many clicks it announces.
+    pub clicks: u32,
+    /// The checksum holds: these are the bytes the edge wrote, and it would send the same again.
+    pub intact: bool,
+}
+
+/// Looks at bytes that cannot be read, to name them; `None` when they are not of a version this build
+/// knows, or announce what no frame can hold.
+pub fn peek(bytes: &[u8]) -> Option<Peek> {
+    if bytes.len() < HEADER_LEN || !bytes.starts_with(MAGIC) || bytes[4] != VERSION {
         return None;
     }
-    let spool = Uuid::from_slice(&bytes[8..24]).ok()?;
-    let first_seq = u64::from_le_bytes(bytes[32..40].try_into().ok()?);
+    let u64_at = |at: usize| bytes[at..at + 8].try_into().map(u64::from_le_bytes).ok();
+    let header = FrameHeader {
+        spool: Uuid::from_slice(&bytes[8..24]).ok()?,
+        edge: u64_at(24)?,
+        first_seq: u64_at(32)?,
+        clock_ms: u64_at(40)? as i64,
+        lost_before: u64_at(56)?,
+        last: bytes[5] & FLAG_LAST != 0,
+    };
     let clicks = u32::from_le_bytes(bytes[64..68].try_into().ok()?);
-    Some((spool, first_seq, clicks))
+    let sound = clicks as usize <= CLICKS_MAX
+        && header.lost_before <= header.first_seq
+        && header.first_seq.checked_add(u64::from(clicks)).is_some_and(|end| i64::try_from(end).is_ok());
+    let intact = bytes
+        .split_last_chunk::<CHECKSUM_LEN>()
+        .is_some_and(|(body, checksum)| xxh3_64(body) == u64::from_le_bytes(*checksum));
+    sound.then_some(Peek { header, clicks, intact })
 }
 
 fn decode_v1(body: &[u8], checksum: u64) -> Result<Frame<'_>, FrameError> {

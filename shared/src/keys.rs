@@ -38,6 +38,11 @@ impl Keys {
         format!("{}{{changes}}:epoch", self.prefix)
     }
 
+    /// Held by the publisher that writes every record again, before it sets the epoch.
+    pub fn changes_refill(&self) -> String {
+        format!("{}{{changes}}:refill", self.prefix)
+    }
+
     /// A stream of click frames: entries with the field `f`, a [`crate::frame`].
     pub fn clicks(&self, shard: u16) -> String {
         format!("{}{{clicks:{shard}}}", self.prefix)
@@ -46,6 +51,11 @@ impl Keys {
     /// What Postgres has of a spool, `"<epoch>:<next sequence>"`; see [`Watermark`].
     pub fn watermark(&self, shard: u16, spool: Uuid) -> String {
         format!("{}{{clicks:{shard}}}:w:{}", self.prefix, spool.simple())
+    }
+
+    /// What edges say of their spools: a hash, by spool (32 hex digits), of a [`SpoolReport`].
+    pub fn reports(&self, shard: u16) -> String {
+        format!("{}{{clicks:{shard}}}:reports", self.prefix)
     }
 
     /// The random visitor key of a UTC day (`YYYYMMDD`), 32 bytes of hex, kept for 48 h.
@@ -88,5 +98,36 @@ impl Watermark {
 impl std::fmt::Display for Watermark {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}:{}", self.epoch, self.next_seq)
+    }
+}
+
+/// What an edge says of a spool, for the conservation sum.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SpoolReport {
+    /// Sequences given to clicks so far.
+    pub accepted: u64,
+    /// Those among them that hold no click.
+    pub declared_loss: u64,
+    /// Whether more may come.
+    pub live: bool,
+}
+
+impl SpoolReport {
+    /// Reads `"<accepted>:<declared loss>:<0 or 1>"`.
+    pub fn parse(text: &str) -> Option<Self> {
+        let mut parts = text.split(':');
+        let (accepted, declared_loss, live) = (parts.next()?, parts.next()?, parts.next()?);
+        let live = match live {
+            "0" => false,
+            "1" => true,
+            _ => return None,
+        };
+        Some(Self { accepted: accepted.parse().ok()?, declared_loss: declared_loss.parse().ok()?, live })
+    }
+}
+
+impl std::fmt::Display for SpoolReport {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}:{}:{}", self.accepted, self.declared_loss, u8::from(self.live))
     }
 }

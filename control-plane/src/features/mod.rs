@@ -4,6 +4,7 @@
 pub mod agents;
 pub mod attribution;
 pub mod audit;
+pub mod clicks;
 pub mod commissions;
 pub mod conversions;
 pub mod keys;
@@ -11,6 +12,7 @@ pub mod ledger;
 pub mod links;
 pub mod network;
 pub mod partnerships;
+pub mod payouts;
 pub mod programs;
 pub mod usage;
 pub mod wallet;

@@ -20,6 +20,8 @@ pub fn described() -> OpenApiRouter<App> {
         .merge(features::agents::routes::router())
         .merge(features::keys::routes::router())
         .merge(features::wallet::routes::router())
+        .merge(features::payouts::routes::router())
+        .merge(features::usage::routes::router())
         .merge(features::conversions::routes::router())
         .merge(features::programs::routes::router())
         .merge(features::partnerships::routes::router())

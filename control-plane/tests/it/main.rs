@@ -4,6 +4,7 @@
 //! - `features`: every endpoint, a folder per feature
 //! - `surfaces`: the other doors into the same features
 //! - `web`: what holds for every route
+//! - `workers`: the drainer, the jobs, the publisher, a turn at a time
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
@@ -11,3 +12,4 @@ mod features;
 mod harness;
 mod surfaces;
 mod web;
+mod workers;

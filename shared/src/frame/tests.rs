@@ -44,7 +44,10 @@ proptest! {
         prop_assert_eq!(frame.header, header(first_seq));
         prop_assert_eq!(&frame.clicks, &clicks);
         prop_assert_eq!(frame.counters, count(&clicks));
-        prop_assert_eq!(peek(&bytes), Some((header(0).spool, first_seq, clicks.len() as u32)));
+        let seen = Peek { header: header(first_seq), clicks: clicks.len() as u32, intact: true };
+        prop_assert_eq!(peek(&bytes), Some(seen));
+        *bytes.last_mut().unwrap() ^= 1;
+        prop_assert_eq!(peek(&bytes), Some(Peek { intact: false, ..seen }));
     }
 
     #[test]

@@ -40,7 +40,7 @@ const FEATURE_CALLS: &[(&str, &[&str])] = &[
     ("audit", &[]),
     ("usage", &["ledger"]),
     ("wallet", &["ledger", "usage"]),
-    ("agents", &[]),
+    ("agents", &["usage"]),
     ("keys", &["agents"]),
     ("subscriptions", &["agents", "usage", "ledger", "webhooks"]),
     ("programs", &["agents", "subscriptions", "webhooks"]),
@@ -49,7 +49,7 @@ const FEATURE_CALLS: &[(&str, &[&str])] = &[
     ("clicks", &["links", "usage"]),
     ("commissions", &["programs", "partnerships", "ledger", "webhooks"]),
     ("conversions", &["agents", "programs", "links", "clicks", "commissions", "usage", "webhooks"]),
-    ("payouts", &["agents", "ledger", "webhooks"]),
+    ("payouts", &["agents", "commissions", "ledger", "webhooks"]),
     ("network", &["agents", "programs", "partnerships", "subscriptions", "webhooks"]),
     ("stats", &[]),
 ];

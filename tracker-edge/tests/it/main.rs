@@ -9,6 +9,7 @@
 //! - `redis_down`: known links keep working without Redis, also after a restart
 //! - `admin`: what operators see
 //! - `dependencies`: the edge's dependency tree keeps within its budget
+//! - `spool_kill`: a process killed while it appends
 //! - `ship`: spool to stream and back, through every harm a Redis can come to; `ship_drainer` stands in for
 //!   the control plane, `ship_redis` provides the servers
 
@@ -25,4 +26,5 @@ mod ship;
 mod ship_drainer;
 mod ship_redis;
 mod shutdown;
+mod spool_kill;
 mod updates;

@@ -3,13 +3,15 @@
 use super::model::Agent;
 use super::ops;
 use super::wire::{
-    AgentResponse, AgentsQuery, AnyAgentResponse, NextStep, NextSteps, PublicAgentResponse,
+    AgentResponse, AgentsQuery, AnyAgentResponse, MeResponse, NextStep, NextSteps, PublicAgentResponse,
     QuickstartResponse, SignUpRequest, SignUpResponse, UpdateAgentRequest,
 };
 use crate::app::App;
 use crate::auth;
 use crate::auth::api_keys::NewKey;
 use crate::error::Error;
+use crate::features::usage;
+use crate::features::usage::model::Tier;
 use crate::page::Paged;
 use crate::web::client_address::ClientNetwork;
 use crate::web::extract::{Path, Payload, Query};
@@ -79,14 +81,16 @@ async fn quickstart(State(app): State<App>, network: ClientNetwork, mut payload:
 #[utoipa::path(
     get, path = "/api/agents/me", tag = "agents", operation_id = "get_me",
     responses(
-        (status = 200, description = "The calling agent", body = AgentResponse),
+        (status = 200, description = "The calling agent and what it used this month", body = MeResponse),
         (status = 401, description = "api_key_missing, api_key_invalid", body = ErrorBody),
     ),
 )]
 async fn get_me(State(app): State<App>, caller: auth::Agent) -> Reply {
     let mut conn = app.db_read().acquire().await.map_err(Error::from)?;
     let agent = ops::load_agent(&mut conn, caller.id).await?;
-    Ok(respond::ok(&AgentResponse::from(agent)))
+    let tier = Tier::parse(&agent.tier).unwrap_or(Tier::Free);
+    let usage = usage::report::of(&mut conn, agent.number, tier, app.clock().now()).await?;
+    Ok(respond::ok(&MeResponse { agent: agent.into(), usage_summary: usage.into() }))
 }
 
 /// List agents

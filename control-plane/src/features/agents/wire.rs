@@ -2,6 +2,7 @@
 
 use super::model::Agent;
 use crate::error::Result;
+use crate::features::usage::wire::UsageSummary;
 use crate::page::{Page, PageQuery};
 use crate::time::At;
 use crate::web::extract::Patch;
@@ -206,6 +207,16 @@ pub struct AgentResponse {
     pub publisher_id: String,
     /// When it signed up.
     pub created_at: At,
+}
+
+/// An agent as it sees itself, with what it used this month.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct MeResponse {
+    /// The account.
+    #[serde(flatten)]
+    pub agent: AgentResponse,
+    /// The current month's usage; the same numbers as GET /api/usage.
+    pub usage_summary: UsageSummary,
 }
 
 impl From<Agent> for AgentResponse {

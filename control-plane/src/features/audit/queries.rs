@@ -139,6 +139,81 @@ pub(crate) const CHECKS: &[Check] = &[
                LIMIT 100",
     },
     Check {
+        name: "I21",
+        rule: "a payout's amount is the sum of its commissions, and a failed one has none",
+        sql: "SELECT to_jsonb(broken) AS row
+                FROM (SELECT payout.id, payout.status, payout.amount_micros, coalesce(sum(commission.amount_micros), 0) AS commissions_micros
+                        FROM payouts AS payout
+                        LEFT JOIN commissions AS commission ON commission.payout_id = payout.id
+                       GROUP BY payout.id, payout.status, payout.amount_micros
+                      HAVING coalesce(sum(commission.amount_micros), 0)
+                             <> CASE payout.status WHEN 'failed' THEN 0 ELSE payout.amount_micros END) AS broken
+               LIMIT 100",
+    },
+    Check {
+        name: "I21b",
+        rule: "a commission is paid when its payout is, and its program, affiliate and currency are the payout's",
+        sql: "SELECT to_jsonb(broken) AS row
+                FROM (SELECT commission.id, commission.status, commission.payout_id, payout.status AS payout_status
+                        FROM commissions AS commission
+                        LEFT JOIN payouts AS payout ON payout.id = commission.payout_id
+                       WHERE (commission.status = 'paid') <> (coalesce(payout.status, '') = 'paid')
+                          OR (commission.payout_id IS NOT NULL
+                              AND (commission.status NOT IN ('approved', 'paid') OR payout.program_id <> commission.program_id
+                                   OR payout.affiliate_id <> commission.affiliate_id
+                                   OR payout.currency <> commission.currency))) AS broken
+               LIMIT 100",
+    },
+    Check {
+        name: "I22",
+        rule: "the ledger moved each payout's amount exactly as its method and state say",
+        sql: "SELECT to_jsonb(broken) AS row
+                FROM (SELECT payout.id, payout.method, payout.status, payout.amount_micros, moved.kinds, moved.amounts
+                        FROM payouts AS payout
+                        LEFT JOIN (SELECT reference, array_agg(kind ORDER BY kind) AS kinds,
+                                          array_agg(DISTINCT amount_micros) AS amounts
+                                     FROM ledger_transfers
+                                    WHERE kind IN ('payout', 'payout_held', 'payout_returned', 'payout_sent')
+                                    GROUP BY reference) AS moved ON moved.reference = payout.id::TEXT
+                       WHERE coalesce(moved.amounts <> ARRAY[payout.amount_micros], FALSE)
+                          OR NOT CASE payout.method || ' ' || payout.status
+                                 WHEN 'wallet paid' THEN coalesce(moved.kinds = ARRAY['payout'], FALSE)
+                                 WHEN 'usdc pending' THEN coalesce(moved.kinds = ARRAY['payout_held'], FALSE)
+                                 WHEN 'usdc processing' THEN coalesce(moved.kinds = ARRAY['payout_held'], FALSE)
+                                 WHEN 'usdc paid' THEN coalesce(moved.kinds = ARRAY['payout_held', 'payout_sent'], FALSE)
+                                 WHEN 'usdc failed' THEN
+                                     coalesce(moved.kinds = ARRAY['payout_held', 'payout_returned'], TRUE)
+                                 ELSE moved.kinds IS NULL END) AS broken
+               LIMIT 100",
+    },
+    Check {
+        name: "I22b",
+        rule: "what is set aside is what payouts on their way need",
+        sql: "SELECT to_jsonb(broken) AS row
+                FROM (SELECT coalesce(account.owner_id, open.advertiser_id) AS agent_id, account.balance_micros, open.open_micros
+                        FROM (SELECT owner_id, balance_micros FROM ledger_accounts WHERE kind = 'held') AS account
+                        FULL JOIN (SELECT advertiser_id, sum(amount_micros) AS open_micros
+                                     FROM payouts
+                                    WHERE method = 'usdc' AND status IN ('pending', 'processing')
+                                    GROUP BY advertiser_id) AS open ON open.advertiser_id = account.owner_id
+                       WHERE coalesce(account.balance_micros, 0) <> coalesce(open.open_micros, 0)) AS broken
+               LIMIT 100",
+    },
+    Check {
+        name: "I26",
+        rule: "a conversion and its commissions belong to the program's advertiser, and nobody pays itself",
+        sql: "SELECT to_jsonb(broken) AS row
+                FROM (SELECT conversion.id, conversion.advertiser_id, conversion.affiliate_id, commission.id AS commission_id
+                        FROM conversions AS conversion
+                        JOIN programs AS program ON program.id = conversion.program_id
+                        JOIN commissions AS commission ON commission.conversion_id = conversion.id
+                       WHERE conversion.advertiser_id = conversion.affiliate_id
+                          OR conversion.advertiser_id <> program.advertiser_id
+                          OR (commission.advertiser_id, commission.affiliate_id, commission.program_id)
+                             <> (conversion.advertiser_id, conversion.affiliate_id, conversion.program_id)) AS broken
+               LIMIT 100",
+    },
+    Check {
         name: "I22a",
         rule: "a top-up credited its wallet once, with its amount, if it was paid and only then",
         sql: "SELECT to_jsonb(broken) AS row

@@ -4,6 +4,7 @@
 //! moment and never change; an amount changes only while no payout has taken the row; what is taken back
 //! later is a row of its own with a negative amount. Others may call: everything in `ops`.
 
+pub mod claims;
 pub mod ops;
 pub(crate) mod queries;
 pub mod rules;

@@ -8,6 +8,7 @@
 pub mod destination;
 pub mod model;
 pub mod ops;
+pub mod publish;
 pub(crate) mod queries;
 pub mod routes;
 pub mod wire;

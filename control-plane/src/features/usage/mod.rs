@@ -11,3 +11,6 @@
 pub mod model;
 pub mod ops;
 pub(crate) mod queries;
+pub mod report;
+pub mod routes;
+pub mod wire;

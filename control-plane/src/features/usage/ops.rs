@@ -102,8 +102,8 @@ fn not_covered(metric: Metric, tier: Tier, price: Micros, balance: Micros, funde
         tier.as_str()
     );
     Error::new(code, message, fix)
-        .with("price", amount(price))
-        .with("balance", amount(balance))
+        .with("price", price.to_json())
+        .with("balance", balance.to_json())
         .with("metric", metric.as_str())
 }
 
@@ -113,12 +113,7 @@ fn cap_reached(cap: Micros) -> Error {
         format!("This month's spending has reached the wallet's own cap of ${cap}."),
         "Raise it with PATCH /api/wallet and {\"monthly_spend_cap\":…}, or lift it with {\"monthly_spend_cap\":null}.",
     )
-    .with("monthly_spend_cap", amount(cap))
-}
-
-/// An amount as a member of an error's details: exact, as everywhere.
-fn amount(amount: Micros) -> serde_json::Value {
-    serde_json::from_str(&amount.to_string()).unwrap_or_default()
+    .with("monthly_spend_cap", cap.to_json())
 }
 
 /// Clicks of an advertiser in a month, to be metered.

@@ -4,6 +4,7 @@ mod agents;
 mod conversions;
 mod keys;
 mod ledger;
+mod payouts;
 mod programs;
 mod usage;
 mod wallet;

@@ -4,8 +4,10 @@
 mod app;
 mod client;
 mod database;
+mod edge;
 mod factory;
 
 pub(crate) use app::TestApp;
 pub(crate) use client::{Client, Reply};
+pub(crate) use edge::SHARDS;
 pub(crate) use factory::Offer;

@@ -16,6 +16,9 @@ pub trait Fs: Debug + Send + Sync + 'static {
     /// Writes the first `len` bytes of a mapping to the disk and waits for it.
     fn sync(&self, path: &Path, map: &Mapping, len: usize) -> io::Result<()>;
 
+    /// Writes a whole file to the disk and waits for it.
+    fn sync_file(&self, path: &Path) -> io::Result<()>;
+
     /// Reads a file's first bytes, at most so many; parts the disk cannot read are zero.
     fn read(&self, path: &Path, len_max: u64) -> io::Result<Vec<u8>>;
 
@@ -53,6 +56,10 @@ impl Fs for Disk {
 
     fn sync(&self, _path: &Path, map: &Mapping, len: usize) -> io::Result<()> {
         map.sync(len)
+    }
+
+    fn sync_file(&self, path: &Path) -> io::Result<()> {
+        File::open(path)?.sync_all()
     }
 
     fn read(&self, path: &Path, len_max: u64) -> io::Result<Vec<u8>> {

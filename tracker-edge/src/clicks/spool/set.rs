@@ -100,27 +100,29 @@ impl SpoolSet {
         }
         let dir = config.dir.display().to_string();
         let taken = match folder::take(&config.dir) {
-            Ok(Some(lock)) => folder::edge_id(&config.dir).map(|edge| (lock, edge)),
+            Ok(Some(held)) => folder::edge_id(&config.dir).map(|edge| (held, edge)),
             Ok(None) => return Err(OpenError::InUse(dir)),
             Err(error) => Err(error),
         };
         let io = |source| OpenError::Io { dir: dir.clone(), source };
-        let (lock, edge) = match taken {
-            Ok((lock, edge)) => (Some(lock), edge),
+        let (held, edge) = match taken {
+            Ok((held, edge)) => (Some(held), edge),
             Err(error) if is_disk_trouble(&error) => {
                 tracing::error!(%error, "the spool folder is out of order: running without, all clicks are declared lost");
                 (None, folder::random_u64().map_err(io)?)
             }
             Err(error) => return Err(io(error)),
         };
-        let upkeep = Upkeep::new(config, fs, edge, lock.is_some());
-        if lock.is_some() {
+        let upkeep = Upkeep::new(config, fs, edge, held.is_some());
+        if held.is_some() {
             let recovered = recover(&upkeep.config.dir, &upkeep.fs, edge).map_err(io)?;
             upkeep.bytes.store(recovered.bytes, Ordering::Relaxed);
             upkeep.metrics.foreign_files.set(recovered.foreign as f64);
-            *super::segment::lock(&upkeep.spools) = recovered.spools;
+            let segments = recovered.spools.iter().flat_map(|spool| Vec::from(lock(&spool.segments).clone()));
+            lock(&upkeep.recovered).extend(segments);
+            *lock(&upkeep.spools) = recovered.spools;
         }
-        Ok(Arc::new(Self { upkeep: Arc::new(upkeep), threads: Mutex::default(), lock: Mutex::new(lock) }))
+        Ok(Arc::new(Self { upkeep: Arc::new(upkeep), threads: Mutex::default(), lock: Mutex::new(held) }))
     }
 
     pub(super) fn start_threads(&self) {

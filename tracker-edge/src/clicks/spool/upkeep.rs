@@ -78,6 +78,9 @@ pub(super) struct Upkeep {
     pub(super) forgotten: AtomicBool,
     supplies: Mutex<Vec<Supply>>,
     dirty: Mutex<Vec<Dirty>>,
+    /// Recovered segments: a process that was killed left its last interval to the kernel, which takes half
+    /// a minute.
+    pub(super) recovered: Mutex<Vec<Arc<Segment>>>,
     told: Mutex<Told>,
 }
 
@@ -103,6 +106,7 @@ impl Upkeep {
             forgotten: AtomicBool::new(false),
             supplies: Mutex::default(),
             dirty: Mutex::default(),
+            recovered: Mutex::default(),
             told: Mutex::default(),
         }
     }
@@ -221,6 +225,9 @@ impl Upkeep {
             .filter(|spool| spool.live)
             .map(|spool| (Arc::clone(spool), spool.accepted()))
             .collect();
+        for segment in std::mem::take(&mut *lock(&self.recovered)) {
+            self.sync_recovered(&segment);
+        }
         let mut dirty = std::mem::take(&mut *lock(&self.dirty));
         for dirty in &mut dirty {
             self.sync_one(dirty);
@@ -236,6 +243,16 @@ impl Upkeep {
                 settled.seq = settled.seq.max(seq);
                 moved
             });
+        }
+    }
+
+    fn sync_recovered(&self, segment: &Segment) {
+        match self.fs.sync_file(&segment.path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                self.metrics.sync_errors.increment(1);
+                tracing::error!(segment = segment.index, %error, "the disk refused to sync a recovered segment");
+            }
+            _ => {}
         }
     }
 

@@ -67,6 +67,12 @@ impl Fs for FaultyDisk {
         Ok(())
     }
 
+    fn sync_file(&self, path: &Path) -> io::Result<()> {
+        Disk.sync_file(path)?;
+        self.synced.lock().unwrap().insert(path.to_owned(), std::fs::read(path)?);
+        Ok(())
+    }
+
     fn read(&self, path: &Path, len_max: u64) -> io::Result<Vec<u8>> {
         Disk.read(path, len_max)
     }

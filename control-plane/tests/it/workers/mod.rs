@@ -1,0 +1,5 @@
+//! What runs by itself, driven a turn at a time.
+
+mod drainer;
+mod fold;
+mod publisher;

@@ -1,0 +1,82 @@
+//! The publisher: what changed reaches Redis, and an emptied Redis is filled again.
+
+use crate::harness::TestApp;
+use control_plane::features::links::publish::Publisher;
+use control_plane::workers::jobs::Turn;
+use deadpool_redis::redis::AsyncCommands;
+use deadpool_redis::redis::streams::StreamRangeReply;
+use shared::link_record::{LinkRecord, LinkStatus};
+use shared::token::LinkKey;
+
+async fn publish_all(publisher: &mut Publisher) {
+    while publisher.turn().await.unwrap() == Turn::Again {}
+}
+
+impl TestApp {
+    async fn record(&self, key: LinkKey) -> Option<(LinkStatus, u64, String)> {
+        let mut redis = self.app.redis().get().await.unwrap();
+        let bytes: Option<Vec<u8>> = redis.get(self.app.keys().link(key)).await.unwrap();
+        bytes.map(|bytes| {
+            let record = LinkRecord::decode(&bytes).unwrap();
+            (record.status, record.version, record.destination.to_owned())
+        })
+    }
+
+    async fn changes(&self) -> Vec<(u64, LinkStatus)> {
+        let mut redis = self.app.redis().get().await.unwrap();
+        let range: StreamRangeReply = redis.xrange_all(self.app.keys().changes()).await.unwrap();
+        let entry = |bytes: Vec<u8>| LinkRecord::decode(&bytes).unwrap().status;
+        range.ids.iter().map(|id| (id.get("n").unwrap(), entry(id.get("r").unwrap()))).collect()
+    }
+}
+
+#[tokio::test]
+async fn each_change_reaches_the_key_and_the_stream() {
+    let app = TestApp::start().await;
+    let mut publisher = Publisher::new(&app.app).unwrap();
+    publish_all(&mut publisher).await;
+    let offer = app.offer().await;
+    publish_all(&mut publisher).await;
+    let (status, version, destination) = app.record(offer.key).await.unwrap();
+    assert_eq!(status, LinkStatus::Active);
+    assert!(destination.starts_with("https://example.com/"), "{destination}");
+    let pause = format!("/api/programs/{}/pause", offer.program);
+    offer.advertiser.post(&pause, serde_json::json!({})).await.expect(200);
+    publish_all(&mut publisher).await;
+    let paused = app.record(offer.key).await.unwrap();
+    assert_eq!(paused.0, LinkStatus::Untracked);
+    assert!(paused.1 > version);
+    let deleted = offer.affiliate.delete(&format!("/api/links/{}", offer.link)).await;
+    assert!(deleted.status < 300, "{deleted}");
+    publish_all(&mut publisher).await;
+    assert_eq!(app.record(offer.key).await.unwrap().0, LinkStatus::Gone);
+    let changes = app.changes().await;
+    assert!(changes.iter().map(|(number, _)| *number).eq(1..=changes.len() as u64), "{changes:?}");
+    let mut seen: Vec<_> = changes.iter().map(|(_, status)| *status).collect();
+    seen.dedup();
+    assert_eq!(seen, [LinkStatus::Active, LinkStatus::Untracked, LinkStatus::Gone]);
+    assert_eq!(app.count("SELECT count(*) FROM link_outbox").await, 0);
+}
+
+#[tokio::test]
+async fn an_emptied_redis_is_filled_before_it_gets_an_epoch() {
+    let app = TestApp::start().await;
+    let offer = app.offer().await;
+    let mut publisher = Publisher::new(&app.app).unwrap();
+    publish_all(&mut publisher).await;
+    let epoch = |app: &TestApp| {
+        let app = app.app.clone();
+        async move {
+            let mut redis = app.redis().get().await.unwrap();
+            redis.get::<_, Option<String>>(app.keys().changes_epoch()).await.unwrap()
+        }
+    };
+    let first = epoch(&app).await.expect("an epoch stands");
+    assert_eq!(app.record(offer.key).await.unwrap().0, LinkStatus::Active);
+    app.flush_redis().await;
+    assert_eq!(app.record(offer.key).await, None);
+    publish_all(&mut publisher).await;
+    assert_eq!(app.record(offer.key).await.unwrap().0, LinkStatus::Active);
+    assert_ne!(epoch(&app).await, Some(first));
+    assert_eq!(app.changes().await, [], "edges compare what they know; they need no list of it");
+}
