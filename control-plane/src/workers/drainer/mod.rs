@@ -313,7 +313,8 @@ impl Drainer {
         Ok(renewed?)
     }
 
-    async fn check_cursors(&mut self) -> Result<(), DrainError> {
+    /// Looks, while nothing comes, whether a stream was begun anew.
+    pub async fn check_cursors(&mut self) -> Result<(), DrainError> {
         let checked = self.source.check_cursors().await;
         if checked.is_err() {
             self.source.disconnect();

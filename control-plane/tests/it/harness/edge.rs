@@ -10,7 +10,7 @@ use sqlx::types::Uuid;
 
 /// A spool and what belongs to it.
 pub(crate) struct TestSpool {
-    app: control_plane::App,
+    pub(crate) app: control_plane::App,
     pub(crate) id: Uuid,
     pub(crate) shard: u16,
     /// Account number the clicks are for.
@@ -53,6 +53,25 @@ impl TestApp {
         if !keys.is_empty() {
             redis.del::<_, ()>(keys).await.unwrap();
         }
+    }
+
+    /// Checks the drainer's sums: every spool's and all rows', and that no click is there twice.
+    pub(crate) async fn drained(&self, clicks: i64) {
+        let sums: (i64, i64, i64, i64) = sqlx::query_as(
+            "SELECT (SELECT count(*) FROM clicks),
+                    (SELECT count(DISTINCT (spool_tag, seq)) FROM clicks),
+                    (SELECT coalesce(sum(stored), 0)::BIGINT FROM spools),
+                    (SELECT coalesce(sum(clicks), 0)::BIGINT FROM link_hours)
+                    + (SELECT coalesce(sum(waiting), 0)::BIGINT FROM click_deltas, unnest(counts) AS waiting)",
+        )
+        .fetch_one(self.app.db_worker())
+        .await
+        .unwrap();
+        assert_eq!(sums, (clicks, clicks, clicks, clicks), "rows, distinct, stored, counted");
+        let off = self
+            .count("SELECT count(*) FROM spools WHERE watermark <> stored + parked + declared_loss")
+            .await;
+        assert_eq!(off, 0, "watermark = stored + parked + declared loss");
     }
 
     /// A number the database computes.
@@ -103,6 +122,27 @@ impl TestSpool {
         let mut bytes = Vec::new();
         frame::encode(&header, clicks, &mut bytes);
         bytes
+    }
+
+    /// `count` frames of `clicks` clicks each, from the first sequence on.
+    pub(crate) fn frames(&self, count: u64, clicks: u64) -> Vec<Vec<u8>> {
+        (0..count).map(|number| self.frame(number * clicks, clicks)).collect()
+    }
+
+    /// Ships what the published watermark does not cover, in order, as an edge does that has stalled.
+    /// `false` when nothing is missing.
+    pub(crate) async fn ship_missing(&self, frames: &[Vec<u8>]) -> bool {
+        let next_seq = self.next_seq().await.unwrap_or(0);
+        let end = |frame: &[u8]| {
+            let peek = frame::peek(frame).unwrap();
+            peek.header.first_seq + u64::from(peek.clicks)
+        };
+        let mut shipped = false;
+        for frame in frames.iter().filter(|frame| end(frame) > next_seq) {
+            self.ship(frame).await;
+            shipped = true;
+        }
+        shipped
     }
 
     /// Puts a frame into its stream.

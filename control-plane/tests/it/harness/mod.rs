@@ -9,5 +9,5 @@ mod factory;
 
 pub(crate) use app::TestApp;
 pub(crate) use client::{Client, Reply};
-pub(crate) use edge::SHARDS;
+pub(crate) use edge::{SHARDS, TestSpool};
 pub(crate) use factory::Offer;
