@@ -140,7 +140,7 @@ impl Sender {
         true
     }
 
-    /// Goes back, or ahead, to the frame a sequence is in.
+    /// Goes back, or ahead, to a sequence.
     fn read_again(&mut self, seq: u64, now: Instant) {
         self.outbox.clear();
         self.window.clear(now);

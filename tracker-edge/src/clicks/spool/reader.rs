@@ -85,7 +85,7 @@ pub(crate) struct Reader {
     seq: u64,
     /// Lost sequences directly before `seq` that no frame has declared yet.
     lost: u64,
-    /// Go to the frame this sequence is in, once its segment is open.
+    /// Go to this sequence, once its segment is open.
     seek: Option<u64>,
     /// Damage below this sequence has been counted.
     damage_counted_to: u64,
@@ -118,7 +118,8 @@ impl Reader {
         self.seq - self.lost
     }
 
-    /// Goes to the frame that holds a sequence, or to what is kept first when the sequence is not known.
+    /// Goes to a sequence, or to what is kept first when it is not known. A watermark is where a frame ended,
+    /// also when a power cut took the mark that said so; so what is cut from there on is what would follow.
     /// Returns how many sequences that were asked for are no longer kept: they will be declared lost.
     pub(crate) fn seek(&mut self, seq: Option<u64>) -> u64 {
         let (first_kept, freed) = self.spool.first_kept();
@@ -204,7 +205,7 @@ impl Reader {
         let mut at = At { segment, view, place: Place::default() };
         match self.seek.take() {
             Some(target) if target > first_seq => {
-                self.seq = first_seq + skip_frames(&mut at, target - first_seq, &mut self.buf);
+                self.seq = first_seq + skip_records(&mut at, target - first_seq, &mut self.buf);
             }
             _ => {
                 self.lost += first_seq.saturating_sub(self.seq);
@@ -324,17 +325,15 @@ impl Reader {
     }
 }
 
-/// Goes to the end of the last whole frame before record `target` and returns the number reached.
-fn skip_frames(at: &mut At, target: u64, buf: &mut RecordBuf) -> u64 {
+/// Goes to record `target`, or to the end of what is readable before it, and returns the number reached.
+fn skip_records(at: &mut At, target: u64, buf: &mut RecordBuf) -> u64 {
     let mut place = Place::default();
     let (seed, growing) = (at.segment.seed, at.segment.sealed().is_none());
     while let Step::Record { at: found, .. } = step(&at.view, seed, &mut place, buf, growing) {
         if u64::from(found.number) >= target {
             break;
         }
-        if format::unchecked(seed, cut_salt(found.number), buf.cut()).is_some() {
-            at.place = place;
-        }
+        at.place = place;
     }
     u64::from(at.place.number)
 }

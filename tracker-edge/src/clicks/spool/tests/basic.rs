@@ -43,10 +43,14 @@ fn a_frame_is_the_same_bytes_whoever_reads_it_again() {
         frames.extend(read_all(&mut reader));
     }
     assert!(frames.iter().all(|frame| frame.numbers.len() <= CLICKS_MAX));
-    // The same process, from the start and from the middle of a frame.
+    // The same process, from the start and from a watermark.
     assert_eq!(read_only_spool(&set), frames);
+    reader.seek(Some(3));
+    assert_eq!(read_all(&mut reader), frames[2..]);
+    // A watermark inside a frame: whoever set it knew of an end there, so the rest is a frame.
     reader.seek(Some(2));
-    assert_eq!(read_all(&mut reader), frames[1..]);
+    let again = read_all(&mut reader);
+    assert_eq!((again[0].start, again[0].end, &again[1..]), (2, 3, &frames[2..]));
     // Another process after a crash, also with clicks that were never cut.
     append(&mut writer, 600..700);
     std::mem::forget(writer);

@@ -83,6 +83,8 @@ struct Row {
     next_seq: u64,
     lost: u64,
     numbers: Vec<u64>,
+    /// First sequence and bytes of the last frame taken.
+    last: Option<(u64, u64)>,
 }
 
 /// What the model knows of a spool.
@@ -288,11 +290,19 @@ impl World {
         let frame = frame::decode(bytes).unwrap();
         assert_eq!(frame.header.spool, spool);
         let row = self.rows.entry(spool).or_default();
+        let name = (frame.header.first_seq, frame.checksum);
+        // The same name with other bytes is never taken: after a power cut the edge must find another way.
+        if !frame.clicks.is_empty() && row.last.is_some_and(|last| last.0 == name.0 && last.1 != name.1) {
+            return;
+        }
         if let Fit::New { lost, skip, next_seq } = frame.header.fit(frame.clicks.len(), row.next_seq) {
             row.lost += lost;
             row.next_seq = next_seq;
             let fate = self.fates.get_mut(&spool).unwrap();
             fate.committed_once = fate.committed_once.max(next_seq);
+            if !frame.clicks.is_empty() {
+                row.last = Some(name);
+            }
             row.numbers.extend(frame.clicks[skip..].iter().map(|click| click.link.0 - 1));
         }
     }
