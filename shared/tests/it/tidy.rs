@@ -49,6 +49,7 @@ const FEATURE_CALLS: &[(&str, &[&str])] = &[
     ("clicks", &["links", "usage"]),
     ("commissions", &["programs", "partnerships", "ledger", "webhooks"]),
     ("conversions", &["agents", "programs", "links", "clicks", "commissions", "usage", "webhooks"]),
+    ("attribution", &["agents", "programs", "partnerships", "links", "commissions", "conversions"]),
     ("payouts", &["agents", "commissions", "ledger", "webhooks"]),
     ("network", &["agents", "programs", "partnerships", "subscriptions", "webhooks"]),
     ("stats", &[]),

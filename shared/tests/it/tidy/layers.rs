@@ -83,9 +83,11 @@ pub(super) fn axum(files: &[File]) -> Vec<Broken> {
     uses(files, inner, &["axum"], "no axum in model, ops, queries and workers")
 }
 
-/// Whether a path is the module `part` or lies in its folder.
+/// Whether a path is the module `part` of its feature, or lies in that module's folder.
 fn is_part(path: &str, part: &str) -> bool {
-    path.split('/').any(|segment| segment == part || segment.strip_suffix(".rs") == Some(part))
+    let inside =
+        path.strip_prefix(FEATURES).and_then(|path| path.split_once('/')).map_or("", |(_, rest)| rest);
+    inside.split('/').any(|segment| segment == part || segment.strip_suffix(".rs") == Some(part))
 }
 
 /// What decides is arithmetic on values: it fits a table of cases.

@@ -118,6 +118,7 @@ fn pure_model() {
         &[
             (path, "#[derive(sqlx::FromRow)]\nstruct A;"),
             ("control-plane/src/features/commissions/ops.rs", "fn f(conn: &mut PgConnection) {}"),
+            ("control-plane/src/features/attribution/ops.rs", "fn f(conn: &mut PgConnection) {}"),
         ],
     );
 }
