@@ -6,6 +6,7 @@ mod client;
 mod database;
 mod edge;
 mod factory;
+mod rows;
 
 pub(crate) use app::TestApp;
 pub(crate) use client::{Client, Reply};

@@ -1,3 +1,7 @@
 //! Programs.
 
 mod create;
+mod delete;
+mod list;
+mod states;
+mod update;

@@ -1,0 +1,5 @@
+//! Links.
+
+mod change;
+mod create;
+mod read;

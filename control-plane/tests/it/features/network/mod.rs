@@ -1,0 +1,6 @@
+//! The network.
+
+mod discover;
+mod figures;
+mod join;
+mod plans;

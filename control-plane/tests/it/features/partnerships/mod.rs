@@ -1,0 +1,4 @@
+//! Partnerships.
+
+mod read;
+mod update;
