@@ -171,6 +171,7 @@ const RULES: &[(&str, Rule)] = &[
     ("file_length", text::file_length),
     ("todo", text::todo),
     ("vague_name", text::vague_name),
+    ("links", text::links),
     ("sql", layers::sql),
     ("axum", layers::axum),
     ("pure_model", layers::pure_model),

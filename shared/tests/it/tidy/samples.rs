@@ -68,6 +68,20 @@ fn vague_name() {
 }
 
 #[test]
+fn links() {
+    let path = "deploy/README.md";
+    breaks("links", &[(path, "Deploy.\n[a](../ABSENT.md) and [b](units/)\n")], &[(path, 2), (path, 2)]);
+    keeps(
+        "links",
+        &[
+            (path, "[a](../README.md#run) [b](https://example.com) [c](#here) [d](units) [e](../LICENSE)"),
+            ("README.md", "[a](deploy/)"),
+            ("deploy/units/edge.toml", ""),
+        ],
+    );
+}
+
+#[test]
 fn sql() {
     let path = "control-plane/src/features/links/ops.rs";
     breaks("sql", &[(path, "fn f() {\n sqlx::query(text);\n}")], &[(path, 2)]);

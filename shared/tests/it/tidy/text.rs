@@ -79,3 +79,42 @@ pub(super) fn vague_name(files: &[File]) -> Vec<Broken> {
     }
     broken
 }
+
+/// A reader who follows a link arrives. Targets outside the repository are not ours to check.
+pub(super) fn links(files: &[File]) -> Vec<Broken> {
+    let mut broken = Vec::new();
+    for file in files.iter().filter(|file| file.has_ending("md")) {
+        let folder = file.path.strip_suffix(file.name()).unwrap_or_default();
+        for (at, line) in file.text.lines().enumerate() {
+            for target in link_targets(line).filter(|target| !leads_to_a_file(files, folder, target)) {
+                broken.push(file.breaks(at + 1, "a link in a document leads somewhere", target));
+            }
+        }
+    }
+    broken
+}
+
+/// What stands in `](…)`, without anchors and addresses of the web.
+fn link_targets(line: &str) -> impl Iterator<Item = &str> {
+    line.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(target, _)| target).filter_map(
+        |target| {
+            let path = target.split('#').next().unwrap_or_default();
+            (!path.is_empty() && !path.contains("://") && !path.starts_with("mailto:")).then_some(path)
+        },
+    )
+}
+
+fn leads_to_a_file(files: &[File], folder: &str, target: &str) -> bool {
+    let mut parts: Vec<&str> = folder.split('/').filter(|part| !part.is_empty()).collect();
+    for part in target.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => drop(parts.pop()),
+            _ => parts.push(part),
+        }
+    }
+    let path = parts.join("/");
+    let inside = format!("{path}/");
+    // A name without ending (LICENSE) is not among the files we read.
+    files.iter().any(|file| file.path == path || file.path.starts_with(&inside)) || path == "LICENSE"
+}
