@@ -86,11 +86,7 @@ pub struct Claimed {
     pub amount_micros: Micros,
 }
 
-/// The commissions of a payout, oldest first, at most `limit`; and how many there are.
-pub async fn list_claimed(
-    conn: &mut PgConnection,
-    payout: PayoutId,
-    limit: i64,
-) -> Result<(Vec<Claimed>, i64)> {
-    Ok((queries::list_claimed(conn, payout, limit).await?, queries::count_claimed(conn, payout).await?))
+/// The commissions of a payout, oldest first, at most `limit`.
+pub async fn list_claimed(conn: &mut PgConnection, payout: PayoutId, limit: i64) -> Result<Vec<Claimed>> {
+    queries::list_claimed(conn, payout, limit).await
 }

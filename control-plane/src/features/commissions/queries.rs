@@ -289,10 +289,3 @@ pub(crate) async fn list_claimed(
     .fetch_all(conn)
     .await?)
 }
-
-pub(crate) async fn count_claimed(conn: &mut PgConnection, payout: PayoutId) -> Result<i64> {
-    Ok(sqlx::query_scalar("SELECT count(*) FROM commissions WHERE payout_id = $1")
-        .bind(payout)
-        .fetch_one(conn)
-        .await?)
-}

@@ -4,6 +4,7 @@
 
 use crate::error::{Code, Error, Result};
 use crate::features::commissions::claims::Payable;
+use crate::features::webhooks::event::PayoutObject;
 use crate::money::{Micros, OutOfRange};
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
@@ -141,6 +142,27 @@ pub struct Payout {
     pub updated_at: DateTime<Utc>,
     /// When it arrived.
     pub paid_at: Option<DateTime<Utc>>,
+    /// How many commissions it pays; none once it failed.
+    pub commission_count: i64,
+}
+
+impl Payout {
+    /// As events tell of it.
+    pub fn as_event(&self) -> PayoutObject {
+        PayoutObject {
+            id: self.id,
+            status: self.status.as_str().to_owned(),
+            method: self.method.as_str().to_owned(),
+            program_id: Some(self.program_id),
+            advertiser_id: self.advertiser_id,
+            affiliate_id: self.affiliate_id,
+            amount: self.amount_micros,
+            currency: self.currency.clone(),
+            commission_count: self.commission_count,
+            created_at: self.created_at.into(),
+            paid_at: self.paid_at.map(Into::into),
+        }
+    }
 }
 
 /// What one affiliate is to get.

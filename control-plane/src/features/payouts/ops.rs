@@ -9,6 +9,7 @@ use crate::error::{Code, Error, Result};
 use crate::features::commissions::claims::{self, Scope};
 use crate::features::ledger::model::{Account, AccountKind, Posted, Posting, TransferKind};
 use crate::features::ledger::ops as ledger;
+use crate::features::webhooks::{self, event::Event};
 use crate::money::Micros;
 use crate::text;
 use chrono::{DateTime, Utc};
@@ -134,7 +135,21 @@ pub async fn process(
     if status == Status::Paid {
         claims::settle(conn, &ids, now).await?;
     }
-    Ok((queries::list_by_ids(conn, &ids).await?, planned.plan))
+    Ok((announce(conn, clock, &ids).await?, planned.plan))
+}
+
+/// Tells both sides how payouts stand now, and gives them.
+async fn announce(conn: &mut PgConnection, clock: &dyn Clock, ids: &[PayoutId]) -> Result<Vec<Payout>> {
+    let payouts = queries::list_by_ids(conn, ids).await?;
+    for payout in &payouts {
+        webhooks::ops::emit(conn, clock, &Event::PayoutProcessed(payout.as_event())).await?;
+    }
+    Ok(payouts)
+}
+
+/// The same for one.
+async fn announce_one(conn: &mut PgConnection, clock: &dyn Clock, id: PayoutId) -> Result<Payout> {
+    announce(conn, clock, &[id]).await?.pop().ok_or_else(not_found)
 }
 
 fn not_covered(missing: Micros) -> Error {
@@ -251,7 +266,7 @@ pub async fn request(
         .collect();
     after_funding(conn, &funded, method, now).await?;
     let ids: Vec<_> = new.iter().map(|payout| payout.id).collect();
-    queries::list_by_ids(conn, &ids).await
+    announce(conn, clock, &ids).await
 }
 
 /// Moves payouts on whose money has just left the advertiser's wallet.
@@ -295,6 +310,7 @@ pub async fn fund_next(
         && let Posted::Done(_) = ledger::post(conn, now, &posting).await?
     {
         after_funding(conn, &[payout.id], payout.method, now).await?;
+        announce_one(conn, clock, payout.id).await?;
     }
     Ok(Some(payout.id))
 }
@@ -352,7 +368,7 @@ pub async fn mark_paid(
     let now = clock.now();
     claims::settle(conn, &[id], now).await?;
     queries::set_status(conn, &[id], Status::Paid, Some(&reference), None, now).await?;
-    queries::find_payout(conn, id).await?.ok_or_else(not_found)
+    announce_one(conn, clock, id).await
 }
 
 /// The advertiser will not pay this way: the commissions are free for another payout.
@@ -364,13 +380,17 @@ pub async fn mark_failed(
 ) -> Result<Payout> {
     let reason = text::line("reason", reason, 200)?;
     let payout = lock_external(conn, id).await?;
-    fail(conn, clock, &payout, &reason).await?;
-    queries::find_payout(conn, id).await?.ok_or_else(not_found)
+    fail(conn, clock, &payout, &reason).await
 }
 
 /// Ends a locked payout that did not arrive: its commissions are free again, and money set aside for it
 /// is back in the advertiser's wallet.
-pub async fn fail(conn: &mut PgConnection, clock: &dyn Clock, payout: &Payout, reason: &str) -> Result<()> {
+pub async fn fail(
+    conn: &mut PgConnection,
+    clock: &dyn Clock,
+    payout: &Payout,
+    reason: &str,
+) -> Result<Payout> {
     payout.status.become_next(Status::Failed)?;
     let now = clock.now();
     claims::release(conn, payout.id, now).await?;
@@ -387,7 +407,8 @@ pub async fn fail(conn: &mut PgConnection, clock: &dyn Clock, payout: &Payout, r
             return Err(Error::bug(anyhow::anyhow!("payout {} was not set aside", payout.id)));
         }
     }
-    queries::set_status(conn, &[payout.id], Status::Failed, None, Some(reason), now).await
+    queries::set_status(conn, &[payout.id], Status::Failed, None, Some(reason), now).await?;
+    announce_one(conn, clock, payout.id).await
 }
 
 /// Where an agent's usdc payouts go, and from when.

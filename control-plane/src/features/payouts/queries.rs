@@ -104,7 +104,8 @@ macro_rules! select_payouts {
             "SELECT payouts.id, payouts.advertiser_id, payouts.program_id, payouts.affiliate_id,
                     agents.handle AS affiliate_handle, payouts.amount_micros, payouts.currency, payouts.method,
                     payouts.status, payouts.address, payouts.not_before, payouts.reference, payouts.failure,
-                    payouts.requested, payouts.created_at, payouts.updated_at, payouts.paid_at
+                    payouts.requested, payouts.created_at, payouts.updated_at, payouts.paid_at,
+                    (SELECT count(*) FROM commissions WHERE payout_id = payouts.id) AS commission_count
                FROM payouts
                JOIN agents ON agents.id = payouts.affiliate_id ",
             $tail

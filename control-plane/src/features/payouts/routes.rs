@@ -149,10 +149,9 @@ async fn list_payouts(
 async fn get_payout(State(app): State<App>, caller: auth::Agent, Path(id): Path<PayoutId>) -> Reply {
     let mut conn = app.db_read().acquire().await.map_err(Error::from)?;
     let payout = ops::load_for(&mut conn, caller.id, id).await?;
-    let (commissions, commission_count) = claims::list_claimed(&mut conn, id, COMMISSIONS_SHOWN).await?;
+    let commissions = claims::list_claimed(&mut conn, id, COMMISSIONS_SHOWN).await?;
     Ok(respond::ok(&PayoutDetails {
         payout: payout.into(),
-        commission_count,
         commissions: commissions.into_iter().map(Into::into).collect(),
     }))
 }

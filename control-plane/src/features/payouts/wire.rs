@@ -134,6 +134,8 @@ pub struct PayoutResponse {
     pub reference: Option<String>,
     /// Why it failed.
     pub failure: Option<String>,
+    /// How many commissions it pays; none once it failed.
+    pub commission_count: i64,
     /// Asked for by the affiliate.
     pub requested_by_affiliate: bool,
     /// When it was made.
@@ -160,6 +162,7 @@ impl From<Payout> for PayoutResponse {
             not_before: payout.not_before.map(At),
             reference: payout.reference,
             failure: payout.failure,
+            commission_count: payout.commission_count,
             requested_by_affiliate: payout.requested,
             created_at: payout.created_at.into(),
             updated_at: payout.updated_at.into(),
@@ -174,8 +177,6 @@ pub struct PayoutDetails {
     /// The payout.
     #[serde(flatten)]
     pub payout: PayoutResponse,
-    /// How many commissions it pays.
-    pub commission_count: i64,
     /// The first hundred of them, oldest first.
     pub commissions: Vec<PaidCommission>,
 }

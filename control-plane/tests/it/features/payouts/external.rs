@@ -1,6 +1,6 @@
 //! Payouts the advertiser makes elsewhere: `mark-paid`, `mark-failed`.
 
-use super::{balance, process, sale};
+use super::{announced, balance, process, sale};
 use crate::harness::TestApp;
 use serde_json::json;
 
@@ -26,6 +26,7 @@ async fn marked_paid_it_settles_without_touching_a_wallet() {
     let conversion = offer.advertiser.get(&format!("/api/conversions/{conversion}")).await;
     assert_eq!(conversion.body["status"], "paid");
     assert_eq!((balance(&offer.advertiser).await, balance(&offer.affiliate).await), (json!(0), json!(0)));
+    assert_eq!(announced(&app).await, ["pending", "paid"]);
     app.audit().await;
 }
 

@@ -62,3 +62,18 @@ async fn rows(app: &TestApp) -> String {
     .await
     .unwrap()
 }
+
+/// The states that `payout.processed` told of, in their order.
+async fn announced(app: &TestApp) -> Vec<String> {
+    let payloads: Vec<String> = sqlx::query_scalar(
+        "SELECT payload::TEXT FROM events WHERE type = 'payout.processed' ORDER BY created_at, id",
+    )
+    .fetch_all(app.app.db())
+    .await
+    .unwrap();
+    let status = |payload: String| {
+        let event: Value = serde_json::from_str(&payload).unwrap();
+        event["data"]["status"].as_str().unwrap_or_else(|| panic!("{event}")).to_owned()
+    };
+    payloads.into_iter().map(status).collect()
+}
