@@ -14,6 +14,7 @@ pub mod network;
 pub mod partnerships;
 pub mod payouts;
 pub mod programs;
+pub mod subscriptions;
 pub mod usage;
 pub mod wallet;
 pub mod webhooks;

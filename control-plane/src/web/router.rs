@@ -22,6 +22,7 @@ pub fn described() -> OpenApiRouter<App> {
         .merge(features::wallet::routes::router())
         .merge(features::payouts::routes::router())
         .merge(features::usage::routes::router())
+        .merge(features::subscriptions::routes::router())
         .merge(features::conversions::routes::router())
         .merge(features::programs::routes::router())
         .merge(features::partnerships::routes::router())

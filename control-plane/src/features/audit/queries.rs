@@ -214,6 +214,24 @@ pub(crate) const CHECKS: &[Check] = &[
                LIMIT 100",
     },
     Check {
+        name: "PRO",
+        rule: "an agent is on Pro exactly while a subscription is active or in grace, and each month was paid once",
+        sql: "SELECT to_jsonb(broken) AS row
+                FROM (SELECT agent.id, agent.tier, live.status, live.periods, paid.months
+                        FROM agents AS agent
+                        LEFT JOIN (SELECT agent_id, status, id, source, periods
+                                     FROM subscriptions
+                                    WHERE status IN ('active', 'past_due')) AS live ON live.agent_id = agent.id
+                        LEFT JOIN (SELECT subscription.id, count(transfer.id) AS months
+                                     FROM subscriptions AS subscription
+                                     JOIN ledger_transfers AS transfer
+                                       ON transfer.kind = 'pro' AND starts_with(transfer.reference, subscription.id::TEXT)
+                                    GROUP BY subscription.id) AS paid ON paid.id = live.id
+                       WHERE (agent.tier = 'pro') <> (live.status IS NOT NULL)
+                          OR (live.source <> 'stripe' AND live.periods <> coalesce(paid.months, 0))) AS broken
+               LIMIT 100",
+    },
+    Check {
         name: "I22a",
         rule: "a top-up credited its wallet once, with its amount, if it was paid and only then",
         sql: "SELECT to_jsonb(broken) AS row

@@ -9,6 +9,7 @@ mod network;
 mod partnerships;
 mod payouts;
 mod programs;
+mod subscriptions;
 mod usage;
 mod wallet;
 mod webhooks;

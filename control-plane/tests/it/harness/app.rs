@@ -98,14 +98,22 @@ impl TestApp {
             .unwrap()
     }
 
-    /// Puts an agent on a plan without buying it.
+    /// Puts an agent on a plan, as if it had bought it or its subscription had run out.
     pub(crate) async fn set_tier(&self, agent: &Client, tier: &str) {
-        sqlx::query("UPDATE agents SET tier = $2 WHERE id = $1")
-            .bind(agent.agent_id())
-            .bind(tier)
-            .execute(self.app.db())
-            .await
-            .unwrap();
+        if tier == "pro" {
+            agent.post("/api/subscription/pro", json!({})).await.expect(201);
+            return;
+        }
+        sqlx::query(
+            "WITH ended AS (
+                 UPDATE subscriptions SET status = 'canceled', ended_at = $2 WHERE agent_id = $1 AND status = 'active')
+             UPDATE agents SET tier = 'free' WHERE id = $1",
+        )
+        .bind(agent.agent_id())
+        .bind(self.now())
+        .execute(self.app.db())
+        .await
+        .unwrap();
     }
 
     /// The time the service sees.
