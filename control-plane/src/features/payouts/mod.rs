@@ -8,6 +8,7 @@
 //! Lock order: payout, conversions by id, commissions by id, then the ledger.
 
 pub mod address;
+pub mod funding;
 pub mod model;
 pub mod ops;
 pub(crate) mod queries;

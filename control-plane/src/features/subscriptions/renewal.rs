@@ -3,7 +3,9 @@
 
 use super::model::{Due, RETRY};
 use super::{ops, queries};
+use crate::app::App;
 use crate::error::Result;
+use crate::workers::jobs::Turn;
 use shared::Clock;
 use shared::id::SubscriptionId;
 use sqlx::PgConnection;
@@ -29,4 +31,12 @@ pub async fn renew_next(conn: &mut PgConnection, clock: &dyn Clock) -> Result<Op
         }
     }
     Ok(Some(subscription.id))
+}
+
+/// The job: one subscription a turn, in a transaction of its own.
+pub async fn job(app: App) -> Result<Turn> {
+    let mut tx = app.db_worker().begin().await?;
+    let renewed = renew_next(&mut tx, app.clock()).await?;
+    tx.commit().await?;
+    Ok(if renewed.is_some() { Turn::Again } else { Turn::Idle })
 }

@@ -6,6 +6,7 @@
 //!
 //! Others may call: [`ops`].
 
+pub mod auto_topup;
 pub mod model;
 pub mod ops;
 pub(crate) mod queries;

@@ -90,3 +90,30 @@ pub(crate) async fn save_settings(
     .await?;
     Ok(())
 }
+
+/// A wallet to be topped up by itself.
+#[derive(sqlx::FromRow)]
+pub(crate) struct Due {
+    pub(crate) agent_id: AgentId,
+    #[sqlx(rename = "auto_topup_amount_micros")]
+    pub(crate) amount: Micros,
+}
+
+/// One wallet below its threshold, its settings locked; those another worker has are passed over.
+pub(crate) async fn lock_below_threshold(conn: &mut PgConnection) -> Result<Option<Due>> {
+    Ok(sqlx::query_as(
+        "SELECT wallets.agent_id, wallets.auto_topup_amount_micros
+           FROM wallets
+           JOIN agents ON agents.id = wallets.agent_id
+           LEFT JOIN ledger_accounts AS account
+             ON account.owner_id = wallets.agent_id AND account.kind = 'wallet' AND account.currency = $1
+          WHERE coalesce(account.balance_micros, 0) < wallets.auto_topup_threshold_micros
+            AND agents.deleted_at IS NULL
+          ORDER BY wallets.agent_id
+          LIMIT 1
+            FOR UPDATE OF wallets SKIP LOCKED",
+    )
+    .bind(CURRENCY)
+    .fetch_optional(conn)
+    .await?)
+}

@@ -1,7 +1,7 @@
 //! All periodic jobs, a line each.
 
 use super::Job;
-use crate::features::clicks;
+use crate::features::{clicks, payouts, subscriptions, wallet};
 use std::time::Duration;
 
 /// The jobs of the `work` role.
@@ -17,6 +17,24 @@ pub const JOBS: &[Job] = &[
         every: Duration::from_hours(1),
         alone: true,
         run: |app| Box::pin(clicks::partitions::job(app)),
+    },
+    Job {
+        name: "renew subscriptions",
+        every: Duration::from_secs(10),
+        alone: false,
+        run: |app| Box::pin(subscriptions::renewal::job(app)),
+    },
+    Job {
+        name: "top wallets up",
+        every: Duration::from_secs(5),
+        alone: false,
+        run: |app| Box::pin(wallet::auto_topup::job(app)),
+    },
+    Job {
+        name: "fund payouts",
+        every: Duration::from_secs(5),
+        alone: false,
+        run: |app| Box::pin(payouts::funding::job(app)),
     },
 ];
 

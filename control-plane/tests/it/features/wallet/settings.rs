@@ -1,6 +1,7 @@
 //! `PATCH /api/wallet`.
 
 use crate::harness::TestApp;
+use control_plane::workers::jobs::Turn;
 use serde_json::json;
 
 #[tokio::test]
@@ -14,6 +15,23 @@ async fn topping_up_by_itself_is_set_kept_and_turned_off() {
     assert_eq!(agent.patch("/api/wallet", json!({})).await.expect(200)["auto_topup"], on);
     let off = agent.patch("/api/wallet", json!({"auto_topup": null})).await;
     assert_eq!(off.expect(200)["auto_topup"]["enabled"], false);
+}
+
+#[tokio::test]
+async fn below_its_threshold_a_wallet_tops_itself_up_and_only_then() {
+    let app = TestApp::start().await;
+    let agent = app.agent("Payer").await;
+    let job = async || control_plane::features::wallet::auto_topup::job(app.app.clone()).await.unwrap();
+    assert_eq!(job().await, Turn::Idle);
+    agent.patch("/api/wallet", json!({"auto_topup": {"threshold": 25, "amount": 10}})).await.expect(200);
+    for balance in [10, 20, 30] {
+        assert_eq!(job().await, Turn::Again);
+        assert_eq!(agent.get("/api/wallet").await.body["balance"], balance);
+    }
+    assert_eq!(job().await, Turn::Idle);
+    agent.patch("/api/wallet", json!({"auto_topup": null})).await.expect(200);
+    assert_eq!(job().await, Turn::Idle);
+    app.audit().await;
 }
 
 #[tokio::test]
