@@ -3,13 +3,13 @@
 use super::model::Agent;
 use super::ops;
 use super::wire::{
-    AgentResponse, AgentsQuery, AnyAgentResponse, MeResponse, NextStep, NextSteps, PublicAgentResponse,
-    QuickstartResponse, SignUpRequest, SignUpResponse, UpdateAgentRequest,
+    AgentsQuery, AnyAgentResponse, MeResponse, NextStep, NextSteps, PublicAgentResponse, QuickstartResponse,
+    SignUpRequest, SignUpResponse, UpdateAgentRequest,
 };
 use crate::app::App;
 use crate::auth;
 use crate::auth::api_keys::NewKey;
-use crate::error::Error;
+use crate::error::{Error, Result};
 use crate::features::usage;
 use crate::features::usage::model::Tier;
 use crate::page::Paged;
@@ -19,6 +19,7 @@ use crate::web::respond::{self, ErrorBody, Reply};
 use axum::extract::State;
 use serde_json::json;
 use shared::id::AgentId;
+use sqlx::PgConnection;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -88,9 +89,13 @@ async fn quickstart(State(app): State<App>, network: ClientNetwork, mut payload:
 async fn get_me(State(app): State<App>, caller: auth::Agent) -> Reply {
     let mut conn = app.db_read().acquire().await.map_err(Error::from)?;
     let agent = ops::load_agent(&mut conn, caller.id).await?;
+    Ok(respond::ok(&me(&mut conn, &app, agent).await?))
+}
+
+async fn me(conn: &mut PgConnection, app: &App, agent: Agent) -> Result<MeResponse> {
     let tier = Tier::parse(&agent.tier).unwrap_or(Tier::Free);
-    let usage = usage::report::of(&mut conn, agent.number, tier, app.clock().now()).await?;
-    Ok(respond::ok(&MeResponse { agent: agent.into(), usage_summary: usage.into() }))
+    let usage = usage::report::of(conn, agent.number, tier, app.clock().now()).await?;
+    Ok(MeResponse { agent: agent.into(), usage_summary: usage.into() })
 }
 
 /// List agents
@@ -127,7 +132,7 @@ async fn get_agent(State(app): State<App>, caller: auth::MaybeAgent, Path(id): P
     let mut conn = app.db_read().acquire().await?;
     let agent = ops::load_agent(&mut conn, id).await?;
     Ok(respond::ok(&match caller.0 {
-        Some(caller) if caller.id == id => AnyAgentResponse::Own(agent.into()),
+        Some(caller) if caller.id == id => AnyAgentResponse::Own(me(&mut conn, &app, agent).await?),
         _ => AnyAgentResponse::Public(agent.into()),
     }))
 }
@@ -141,7 +146,7 @@ async fn get_agent(State(app): State<App>, caller: auth::MaybeAgent, Path(id): P
     params(("id" = uuid::Uuid, Path, description = "Your agent id")),
     request_body = UpdateAgentRequest,
     responses(
-        (status = 200, description = "The agent as it is now", body = AgentResponse),
+        (status = 200, description = "The agent as it is now", body = MeResponse),
         (status = 400, description = "invalid_id, invalid_value", body = ErrorBody),
         (status = 401, description = "api_key_missing, api_key_invalid", body = ErrorBody),
         (status = 403, description = "not_owner: another agent", body = ErrorBody),
@@ -161,7 +166,8 @@ async fn update_agent(
     ops::must_be(&mut unit, caller.id, id).await?;
     let request: UpdateAgentRequest = payload.json()?;
     let agent = ops::update_agent(&mut unit, app.clock(), id, request).await?;
-    unit.ok(&AgentResponse::from(agent)).await
+    let me = me(&mut unit, &app, agent).await?;
+    unit.ok(&me).await
 }
 
 fn account(agent: Agent, key: &NewKey) -> SignUpResponse {

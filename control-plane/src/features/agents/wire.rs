@@ -242,7 +242,7 @@ impl From<Agent> for AgentResponse {
 #[serde(untagged)]
 pub enum AnyAgentResponse {
     /// To itself.
-    Own(AgentResponse),
+    Own(MeResponse),
     /// To everybody else.
     Public(PublicAgentResponse),
 }

@@ -40,7 +40,8 @@ async fn what_a_payout_took_stays_approved() {
     let offer = app.offer().await;
     let id = sale(&offer).await;
     decide(&offer.advertiser, &id, "approved").await.expect(200);
-    sqlx::query("UPDATE commissions SET payout_id = id").execute(app.app.db()).await.unwrap();
+    let payout = json!({"program_id": offer.program, "dry_run": false, "method": "external"});
+    offer.advertiser.post("/api/payouts/process", payout).await.expect(201);
     decide(&offer.advertiser, &id, "rejected").await.is_error(409, "invalid_state");
 }
 
