@@ -25,7 +25,7 @@ pub struct Cli {
 }
 
 /// What one process does. Any number of each may run.
-#[derive(Subcommand, Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Subcommand, Clone, Debug, PartialEq, Eq)]
 pub enum Command {
     /// API, drainer and jobs in one process (the default).
     All,
@@ -37,10 +37,43 @@ pub enum Command {
     Work,
     /// Brings the database schema up to date and exits.
     Migrate,
+    /// Compares every count from the edges to the usage; exits with 1 when a click is unaccounted for.
+    Reconcile {
+        /// Also count clicks on their way as unaccounted for: for a system that has come to rest.
+        #[arg(long)]
+        settled: bool,
+        /// Show every spool and account, not only those that are off.
+        #[arg(long)]
+        all: bool,
+    },
+    /// Lists, stores or drops frames that could not be stored.
+    Parked {
+        /// What to do.
+        #[command(subcommand)]
+        action: ParkedAction,
+    },
     /// Prints the settings in force, with secrets hidden, and exits.
     CheckConfig,
     /// Prints the OpenAPI description and exits.
     Openapi,
+}
+
+/// What to do with parked frames.
+#[derive(Subcommand, Clone, Debug, PartialEq, Eq)]
+pub enum ParkedAction {
+    /// Lists them, oldest first.
+    List,
+    /// Stores what they stand for: after an upgrade, or when what refused them is mended.
+    Replay {
+        /// Their numbers; all that stand for clicks when left out.
+        ids: Vec<i64>,
+    },
+    /// Forgets them for good; clicks they stand for become declared loss.
+    Drop {
+        /// Their numbers.
+        #[arg(required = true)]
+        ids: Vec<i64>,
+    },
 }
 
 /// Settings as they are given.

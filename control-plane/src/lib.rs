@@ -10,6 +10,7 @@
 pub mod admin;
 pub mod app;
 pub mod auth;
+pub mod commands;
 pub mod config;
 pub mod db;
 pub mod error;

@@ -6,9 +6,10 @@ use anyhow::Context;
 use clap::Parser;
 use control_plane::config::{Cli, Command, Config};
 use control_plane::features::links::publish::Publisher;
+use control_plane::redis::Target;
 use control_plane::workers::drainer::Drainer;
 use control_plane::workers::jobs;
-use control_plane::{App, admin, db, metrics, web};
+use control_plane::{App, admin, commands, db, metrics, web};
 use secrecy::ExposeSecret;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -42,7 +43,7 @@ fn main() -> ExitCode {
         .context("cannot start the runtime")
         .and_then(|runtime| runtime.block_on(run(command, config)));
     match outcome {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             tracing::error!(cause = %format_args!("{error:#}"), "stopped");
             ExitCode::FAILURE
@@ -67,16 +68,34 @@ fn complain(text: &str) {
     eprintln!("{text}");
 }
 
-async fn run(command: Command, config: Config) -> anyhow::Result<()> {
+async fn run(command: Command, config: Config) -> anyhow::Result<ExitCode> {
     match command {
-        Command::CheckConfig => {
-            print(&config.describe());
-            Ok(())
+        Command::CheckConfig => print(&config.describe()),
+        Command::Migrate => migrate(&config).await?,
+        Command::All | Command::Serve | Command::Drain | Command::Work => roles(command, config).await?,
+        Command::Reconcile { settled, all } => return reconcile(config, settled, all).await,
+        Command::Parked { action } => {
+            let app = App::new(config)?;
+            let mut conn = app.db_worker().acquire().await.context("cannot reach Postgres")?;
+            return Ok(show(&commands::parked::run(&mut conn, &action).await?));
         }
-        Command::Migrate => migrate(&config).await,
-        Command::All | Command::Serve | Command::Drain | Command::Work => roles(command, config).await,
         Command::Openapi => unreachable!("answered before the settings are read"),
     }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn show(outcome: &commands::Outcome) -> ExitCode {
+    print(&outcome.text);
+    if outcome.well { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+async fn reconcile(config: Config, settled: bool, all: bool) -> anyhow::Result<ExitCode> {
+    let app = App::new(config)?;
+    let target = Target::parse(app.config().redis_url.expose_secret()).context("AOS_REDIS_URL")?;
+    let mut conn = app.db_worker().acquire().await.context("cannot reach Postgres")?;
+    let redis = (&target, app.keys(), app.config().click_shards);
+    let report = control_plane::workers::reconcile::reconcile(&mut conn, Some(redis)).await?;
+    Ok(show(&commands::reconcile::render(&report, settled, all)))
 }
 
 async fn migrate(config: &Config) -> anyhow::Result<()> {

@@ -6,3 +6,4 @@
 pub mod backoff;
 pub mod drainer;
 pub mod jobs;
+pub mod reconcile;

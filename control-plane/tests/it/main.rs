@@ -4,10 +4,12 @@
 //! - `features`: every endpoint, a folder per feature
 //! - `surfaces`: the other doors into the same features
 //! - `web`: what holds for every route
+//! - `commands`: those that do one thing and end
 //! - `workers`: the drainer, the jobs, the publisher, a turn at a time
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod commands;
 mod features;
 mod harness;
 mod surfaces;

@@ -57,7 +57,7 @@ async fn f29_a_drainer_that_dies_anywhere_loses_and_doubles_nothing() {
     let mut ended = (0, 0);
     for round in 0..60_u64 {
         for (spool, frames) in &spools {
-            spool.ship_missing(&frames[..(round as usize / 2 + 1)]).await;
+            spool.ship_missing(&frames[..=(round as usize / 2)]).await;
         }
         let mut doomed = Drainer::new(&app.app).unwrap();
         // From before the connection stands to after the acknowledgement.

@@ -1,0 +1,129 @@
+//! SQL of the conservation sum. All of it runs in one snapshot.
+
+use sqlx::{PgConnection, Result};
+use uuid::Uuid;
+
+/// A spool's row and the frames parked of it.
+#[derive(Clone, Debug, sqlx::FromRow)]
+pub struct SpoolRow {
+    /// The spool.
+    pub spool: Uuid,
+    /// Every sequence below is committed.
+    pub watermark: i64,
+    /// Stored.
+    pub stored: i64,
+    /// Parked.
+    pub parked: i64,
+    /// Declared lost.
+    pub declared_loss: i64,
+    /// Nothing follows.
+    pub finished: bool,
+    /// What its parked frames stand for.
+    pub parked_frames: i64,
+}
+
+pub(super) async fn list_spools(conn: &mut PgConnection) -> Result<Vec<SpoolRow>> {
+    sqlx::query_as(
+        "SELECT spools.spool, watermark, stored, parked, declared_loss, finished,
+                coalesce(frames.counted, 0)::BIGINT AS parked_frames
+           FROM spools
+           LEFT JOIN (SELECT spool, sum(counted) AS counted FROM parked_frames GROUP BY spool) AS frames
+             ON frames.spool = spools.spool
+          ORDER BY spools.spool",
+    )
+    .fetch_all(conn)
+    .await
+}
+
+/// Rows of the spools with one tag.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, sqlx::FromRow)]
+pub struct TagRow {
+    /// First four bytes of the spools' ids.
+    pub spool_tag: i32,
+    /// Rows there are.
+    pub rows: i64,
+    /// Different sequences among them.
+    pub sequences: i64,
+    /// Rows dropped with their day.
+    pub dropped: i64,
+}
+
+pub(super) async fn list_tags(conn: &mut PgConnection) -> Result<Vec<TagRow>> {
+    sqlx::query_as(
+        "SELECT coalesce(kept.spool_tag, dropped_clicks.spool_tag) AS spool_tag,
+                coalesce(kept.rows, 0) AS rows, coalesce(kept.sequences, 0) AS sequences,
+                coalesce(dropped_clicks.clicks, 0) AS dropped
+           FROM (SELECT spool_tag, count(*) AS rows, count(DISTINCT seq) AS sequences
+                   FROM clicks
+                  GROUP BY spool_tag) AS kept
+           FULL JOIN dropped_clicks ON dropped_clicks.spool_tag = kept.spool_tag
+          ORDER BY 1",
+    )
+    .fetch_all(conn)
+    .await
+}
+
+/// An account's clicks on each stage of their way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, sqlx::FromRow)]
+pub struct AccountRow {
+    /// Its number.
+    pub advertiser: i32,
+    /// Rows, of the days that are kept.
+    pub rows: i64,
+    /// Counted in hours of these days, or waiting for the fold.
+    pub counted: i64,
+    /// Metered clicks among all ever counted, the waiting ones left out.
+    pub billable: i64,
+    /// Waiting for the fold.
+    pub waiting: i64,
+    /// Metered.
+    pub used: i64,
+    /// Whether the account exists; clicks that name none are not metered.
+    pub exists: bool,
+}
+
+pub(super) async fn list_accounts(conn: &mut PgConnection) -> Result<Vec<AccountRow>> {
+    sqlx::query_as(
+        "WITH kept AS (
+                 -- Days before it are dropped.
+                 SELECT coalesce((max(day) + 1)::TIMESTAMP AT TIME ZONE 'UTC', '-infinity') AS since
+                   FROM click_days_dropped),
+              stages AS (
+                 SELECT advertiser, count(*) AS rows, 0 AS counted, 0 AS billable, 0 AS waiting, 0 AS used
+                   FROM clicks, kept
+                  WHERE at >= kept.since
+                  GROUP BY advertiser
+                  UNION ALL
+                 SELECT advertiser, 0, coalesce(sum(clicks) FILTER (WHERE hour >= kept.since), 0), sum(billable), 0, 0
+                   FROM link_hours, kept
+                  GROUP BY advertiser
+                  UNION ALL
+                 SELECT delta.advertiser, 0,
+                        coalesce(sum(delta.clicks) FILTER (
+                            WHERE to_timestamp(delta.hour * 3600::BIGINT) >= kept.since), 0),
+                        0, sum(delta.clicks), 0
+                   FROM click_deltas, kept,
+                        unnest(advertisers, hours, counts) AS delta (advertiser, hour, clicks)
+                  GROUP BY delta.advertiser
+                  UNION ALL
+                 SELECT advertiser, 0, 0, 0, 0, sum(used)
+                   FROM usage_months
+                  WHERE metric = 'clicks'
+                  GROUP BY advertiser)
+         SELECT advertiser, sum(rows)::BIGINT AS rows, sum(counted)::BIGINT AS counted,
+                sum(billable)::BIGINT AS billable, sum(waiting)::BIGINT AS waiting, sum(used)::BIGINT AS used,
+                EXISTS (SELECT FROM agents WHERE number = advertiser) AS exists
+           FROM stages
+          GROUP BY advertiser
+          ORDER BY advertiser",
+    )
+    .fetch_all(conn)
+    .await
+}
+
+/// Everything below sees one state of the database.
+pub(super) async fn one_snapshot(conn: &mut PgConnection) -> Result<()> {
+    sqlx::query("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY").execute(&mut *conn).await?;
+    // Counting every row takes as long as it takes.
+    sqlx::query("SET LOCAL statement_timeout = 0").execute(conn).await.map(drop)
+}

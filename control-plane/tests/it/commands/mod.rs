@@ -1,0 +1,4 @@
+//! Commands of the program that do one thing and end.
+
+mod parked;
+mod reconcile;
