@@ -1,7 +1,7 @@
 //! All periodic jobs, a line each.
 
 use super::Job;
-use crate::features::{clicks, payouts, subscriptions, wallet};
+use crate::features::{clicks, network, payouts, subscriptions, wallet};
 use std::time::Duration;
 
 /// The jobs of the `work` role.
@@ -35,6 +35,12 @@ pub const JOBS: &[Job] = &[
         every: Duration::from_secs(5),
         alone: false,
         run: |app| Box::pin(payouts::funding::job(app)),
+    },
+    Job {
+        name: "refresh network figures",
+        every: Duration::from_mins(5),
+        alone: true,
+        run: |app| Box::pin(network::job(app)),
     },
 ];
 

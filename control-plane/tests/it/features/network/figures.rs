@@ -21,9 +21,7 @@ async fn clicked(app: &TestApp, offer: &Offer, hour: DateTime<Utc>, clicks: i64,
 }
 
 async fn refresh(app: &TestApp) {
-    let mut tx = app.app.begin().await.unwrap();
-    network::ops::refresh(&mut tx, app.app.clock()).await.unwrap();
-    tx.commit().await.unwrap();
+    network::job(app.app.clone()).await.unwrap();
 }
 
 #[tokio::test]
