@@ -11,7 +11,7 @@
 //! - `dependencies`: the edge's dependency tree keeps within its budget
 //! - `spool_kill`: a process killed while it appends
 //! - `ship`: spool to stream and back, through every harm a Redis can come to; `ship_drainer` stands in for
-//!   the control plane, `ship_redis` provides the servers
+//!   the control plane, `ship_redis` provides the servers, `ship_proxy` the bad lines
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
@@ -24,6 +24,7 @@ mod redirect;
 mod redis_down;
 mod ship;
 mod ship_drainer;
+mod ship_proxy;
 mod ship_redis;
 mod shutdown;
 mod spool_kill;

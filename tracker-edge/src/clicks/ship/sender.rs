@@ -145,6 +145,7 @@ impl Sender {
         self.outbox.clear();
         self.window.clear(now);
         self.told_end = false;
+        self.spool.update(|progress| progress.ended = false);
         let not_kept = self.reader.seek(Some(seq));
         let first_kept = self.reader.position() + not_kept;
         if not_kept > 0 && self.not_kept_told != Some(first_kept) {
@@ -156,7 +157,7 @@ impl Sender {
     }
 
     async fn ship(&mut self, now: Instant) -> Result<(), Failure> {
-        if !self.may_go() {
+        if self.spool.progress().ended || !self.may_go() {
             return Ok(());
         }
         self.look_into_stall(now).await?;
@@ -174,11 +175,12 @@ impl Sender {
             self.permit = None;
             let committed =
                 self.window.watermark().is_some_and(|mark| mark.next_seq >= self.spool.accepted());
-            if committed && !self.spool.progress().ended {
+            if committed {
                 // Said again after the commit: the first time may have been lost with a Redis.
                 self.told_end = false;
                 self.fill(now).await?;
                 self.send(now).await?;
+                self.reader.rest();
                 self.spool.update(|progress| progress.ended = true);
             }
         }

@@ -132,6 +132,11 @@ impl Reader {
         if freed { first_kept.saturating_sub(seq) } else { 0 }
     }
 
+    /// Lets go of the segment being read, until reading goes on.
+    pub(crate) fn rest(&mut self) {
+        self.seek(Some(self.position()));
+    }
+
     /// Hands in the segment that was asked for.
     pub(crate) fn supply(&mut self, loaded: Loaded) {
         self.supplied = Some(loaded);
