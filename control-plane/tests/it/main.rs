@@ -2,6 +2,7 @@
 //!
 //! - `harness`: the app in process, a database and a Redis prefix per test, clients by role
 //! - `features`: every endpoint, a folder per feature
+//! - `money`: random operations at once, then every invariant
 //! - `surfaces`: the other doors into the same features
 //! - `web`: what holds for every route
 //! - `commands`: those that do one thing and end
@@ -12,6 +13,7 @@
 mod commands;
 mod features;
 mod harness;
+mod money;
 mod surfaces;
 mod web;
 mod workers;

@@ -2,7 +2,7 @@
 
 use super::queries::{self, CHECKS};
 use crate::error::Result;
-use sqlx::PgConnection;
+use sqlx::{PgConnection, PgPool};
 use std::fmt;
 
 /// A row that breaks an invariant.
@@ -25,6 +25,13 @@ impl fmt::Display for Broken {
 /// How many checks there are.
 pub const fn count() -> usize {
     CHECKS.len()
+}
+
+/// Every row that breaks an invariant at one moment, whatever else is being written.
+pub async fn broken_in_snapshot(pool: &PgPool) -> Result<Vec<Broken>> {
+    let mut tx = pool.begin().await?;
+    queries::take_snapshot(&mut tx).await?;
+    broken(&mut tx).await
 }
 
 /// Every row that breaks an invariant, at most 100 of each. The connection is in one snapshot: a

@@ -9,6 +9,12 @@ pub(crate) struct Check {
     pub(crate) sql: &'static str,
 }
 
+/// Shows a transaction that has just begun the rows of this moment until it ends, and lets it write none.
+pub(crate) async fn take_snapshot(conn: &mut PgConnection) -> Result<()> {
+    sqlx::query("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY").execute(conn).await?;
+    Ok(())
+}
+
 pub(crate) async fn rows(conn: &mut PgConnection, sql: &'static str) -> Result<Vec<serde_json::Value>> {
     Ok(sqlx::query_scalar(sql).fetch_all(conn).await?)
 }

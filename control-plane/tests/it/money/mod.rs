@@ -1,0 +1,4 @@
+//! Money as a whole: random operations at once against the real database, then every invariant.
+
+mod chance;
+mod operations;
