@@ -120,6 +120,8 @@ codes! {
     MerchantNotFound = "merchant_not_found", NotFound;
     /// The publisher is not an approved affiliate of the merchant
     NotAffiliated = "not_affiliated", Forbidden;
+    /// No approved commission is waiting for a payout
+    NothingToPay = "nothing_to_pay", Conflict;
     /// The body is larger than allowed
     PayloadTooLarge = "payload_too_large", TooLarge;
     /// The body is not application/json

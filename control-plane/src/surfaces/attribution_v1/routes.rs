@@ -3,7 +3,8 @@
 use super::error::{V1ErrorBody, V1Failure};
 use super::header;
 use super::wire::{
-    CommissionsQuery, CommissionsResponse, TrackRequest, TrackResponse, VerifyRequest, VerifyResponse,
+    CommissionsQuery, CommissionsResponse, PayoutMethod, PayoutRequest, PayoutsResponse, TrackRequest,
+    TrackResponse, VerifyRequest, VerifyResponse,
 };
 use crate::app::App;
 use crate::auth::Agent;
@@ -13,6 +14,9 @@ use crate::error::{Code, Error, Result};
 use crate::features::attribution::model::check_metadata;
 use crate::features::attribution::ops::{self, EventReport, Keys, Order, Outcome, Proof};
 use crate::features::conversions::ops::check_revenue;
+use crate::features::payouts;
+use crate::features::payouts::address::Address;
+use crate::features::payouts::model::Method;
 use crate::money::Micros;
 use crate::text;
 use crate::web::extract::{Payload, parse_query};
@@ -31,6 +35,8 @@ const VERIFY: Limit =
     Limit { name: "v1-verify", max: 600, window_seconds: 60, without_redis: WithoutRedis::CountLocally };
 const COMMISSIONS: Limit =
     Limit { name: "v1-commissions", max: 60, window_seconds: 60, without_redis: WithoutRedis::CountLocally };
+const PAYOUTS: Limit =
+    Limit { name: "v1-payouts", max: 10, window_seconds: 3600, without_redis: WithoutRedis::Refuse };
 /// How old a reference in the header may be, and how far ahead of our clock, in seconds.
 const REFERENCE_AGE_MAX: i64 = 86_400;
 const REFERENCE_AHEAD_MAX: i64 = 60;
@@ -41,6 +47,7 @@ pub fn router() -> OpenApiRouter<App> {
         .routes(routes!(track_event))
         .routes(routes!(verify_conversion))
         .routes(routes!(list_publisher_commissions))
+        .routes(routes!(request_payout))
         .routes(routes!(slat_keys))
 }
 
@@ -58,7 +65,7 @@ where
     let now = app.clock().now_ms() / 1000;
     let (standing, mut response) = match authenticate(app, headers, kind).await {
         Err(error) => (Standing::untouched(limit, now), V1Failure::from(error).into_response()),
-        Ok(agent) => match rate_limit::take(app, limit, &agent.key_id.to_string()).await {
+        Ok(agent) => match rate_limit::take(app, limit, &subject(limit, &agent)).await {
             Err(error) => (Standing::untouched(limit, now), V1Failure::from(error).into_response()),
             Ok(standing) if !standing.allowed => {
                 (standing, V1Failure::from(standing.refusal()).into_response())
@@ -68,6 +75,11 @@ where
     };
     standing.write(response.headers_mut());
     response
+}
+
+/// Payouts are limited per account, everything else per key.
+fn subject(limit: &Limit, agent: &Agent) -> String {
+    if limit.name == PAYOUTS.name { agent.id.to_string() } else { agent.key_id.to_string() }
 }
 
 fn keys(app: &App) -> Keys<'_> {
@@ -216,6 +228,56 @@ async fn list_publisher_commissions(State(app): State<App>, headers: HeaderMap, 
             total_approved: cents(owed),
             total_paid: cents(sums.paid),
         }))
+    })
+    .await
+}
+
+/// Request a payout
+///
+/// Takes every approved commission that is in no payout yet, one payout per program. What a merchant's wallet
+/// cannot fund yet waits in `awaiting_funds`.
+#[utoipa::path(
+    post, path = "/v1/payouts", tag = "attribution", operation_id = "request_payout",
+    security(("publisher_key" = [])), request_body = PayoutRequest,
+    responses(
+        (status = 201, description = "The payouts that were made", body = PayoutsResponse),
+        (status = 400, description = "missing_field, invalid_value: also a wrong EIP-55 checksum", body = V1ErrorBody),
+        (status = 401, description = "api_key_missing, api_key_invalid", body = V1ErrorBody),
+        (status = 409, description = "nothing_to_pay", body = V1ErrorBody),
+        (status = 413, description = "payload_too_large", body = V1ErrorBody),
+        (status = 415, description = "unsupported_media_type", body = V1ErrorBody),
+        (status = 429, description = "rate_limited: 10 an hour and account", body = V1ErrorBody),
+        (status = 503, description = "unavailable: the limit cannot be checked", body = V1ErrorBody),
+    ),
+)]
+async fn request_payout(State(app): State<App>, headers: HeaderMap, mut payload: Payload) -> Response {
+    limited(&app, &headers, Kind::Publisher, &PAYOUTS, async |publisher: Agent| {
+        let request: PayoutRequest = payload.json()?;
+        let address = request.address.as_deref().map(|text| Address::parse("address", text)).transpose()?;
+        let method = match (request.method, &address) {
+            (PayoutMethod::Usdc, None) => {
+                return Err(Error::missing("address", "Add `address`, an EIP-55 address of yours, or send \"method\":\"wallet\".").into());
+            }
+            (PayoutMethod::Wallet, Some(_)) => {
+                return Err(Error::invalid("address", "A payout to the wallet needs no address.", "Leave `address` out, or send \"method\":\"usdc\".").into());
+            }
+            (PayoutMethod::Usdc, Some(_)) => Method::Usdc,
+            (PayoutMethod::Wallet, None) => Method::Wallet,
+        };
+        let mut unit = payload.unit(&app, &publisher.id.to_string()).await.map_err(V1Failure::from_api)?;
+        if let Some(address) = &address {
+            payouts::ops::set_address(&mut unit, app.clock(), publisher.id, address).await?;
+        }
+        let made = payouts::ops::request(&mut unit, app.clock(), publisher.id, method).await?;
+        if made.is_empty() {
+            return Err(Error::new(
+                Code::NothingToPay,
+                "No approved commission is waiting for a payout.",
+                "GET /v1/commissions?status=pending shows what the merchants have still to approve; commissions are also held back by a program's hold and minimum.",
+            )
+            .into());
+        }
+        unit.created(&PayoutsResponse::from(made)).await.map_err(V1Failure::from_api)
     })
     .await
 }

@@ -2,6 +2,7 @@
 
 use crate::features::attribution::model::{CommissionLine, EventKind, TrackedEvent, Verified};
 use crate::features::commissions::rules::Terms;
+use crate::features::payouts::model::Payout;
 use crate::time::At;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -197,5 +198,64 @@ impl From<CommissionLine> for CommissionResponse {
             order_id: line.order_id,
             created_at: line.created_at.into(),
         }
+    }
+}
+
+/// Where the money goes.
+#[derive(Clone, Copy, Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum PayoutMethod {
+    /// To an address on the chain.
+    Usdc,
+    /// To the publisher's wallet here.
+    Wallet,
+}
+
+/// A request to be paid.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PayoutRequest {
+    /// How.
+    pub(super) method: PayoutMethod,
+    /// `usdc`: where to, as EIP-55 writes it.
+    #[schema(example = "0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed")]
+    pub(super) address: Option<String>,
+}
+
+/// The payouts a request made.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct PayoutsResponse {
+    payouts: Vec<PayoutMade>,
+    /// Cents, over all of them.
+    total: i64,
+    currency: &'static str,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+struct PayoutMade {
+    id: String,
+    /// In cents.
+    amount: i64,
+    currency: String,
+    /// `awaiting_funds`, `pending`, `processing`, `paid` or `failed`.
+    status: String,
+    merchant_id: String,
+    created_at: At,
+}
+
+impl From<Vec<Payout>> for PayoutsResponse {
+    fn from(payouts: Vec<Payout>) -> Self {
+        let payouts: Vec<_> = payouts
+            .into_iter()
+            .map(|payout| PayoutMade {
+                id: payout.id.prefixed(),
+                amount: payout.amount_micros.whole_cents().unwrap_or_default(),
+                currency: payout.currency,
+                status: payout.status.as_str().to_owned(),
+                merchant_id: id::merchant_name(payout.advertiser_id),
+                created_at: payout.created_at.into(),
+            })
+            .collect();
+        Self { total: payouts.iter().map(|payout| payout.amount).sum(), payouts, currency: "usd" }
     }
 }

@@ -326,3 +326,53 @@ async fn the_published_keys_verify_a_token() {
     );
     assert!(public.verify(&message, signature).is_ok());
 }
+
+#[tokio::test]
+async fn a_payout_takes_what_is_approved_once() {
+    let market = market().await;
+    is_v1_error(&market.track.post("/v1/payouts", json!({"method": "wallet"})).await, 409, "nothing_to_pay");
+    let token = market.tracked().await;
+    market.verified("order_001", &token).await.expect(200);
+    let conversions =
+        market.publisher.get(&format!("/api/agents/{}/conversions", market.publisher.id())).await;
+    let id = conversions.body["data"][0]["id"].as_str().unwrap().to_owned();
+    market.merchant.patch(&format!("/api/conversions/{id}"), json!({"status": "approved"})).await.expect(200);
+    market.merchant.post("/api/wallet/topup", json!({"amount": 20})).await.expect(201);
+    let requests: Vec<_> = (0..4)
+        .map(|_| {
+            let track = market.track.clone();
+            tokio::spawn(async move { track.post("/v1/payouts", json!({"method": "wallet"})).await })
+        })
+        .collect();
+    let mut paid = 0;
+    for request in requests {
+        let reply = request.await.unwrap();
+        if reply.status == 201 {
+            paid += 1;
+            assert_eq!(reply.body["total"], 990);
+            assert_eq!(
+                (&reply.body["payouts"][0]["status"], &reply.body["payouts"][0]["merchant_id"]),
+                (&json!("paid"), &json!(market.merchant_id))
+            );
+        } else {
+            is_v1_error(&reply, 409, "nothing_to_pay");
+        }
+    }
+    assert_eq!(paid, 1);
+    let list = market.track.get("/v1/commissions?status=paid").await;
+    assert_eq!((&list.expect(200)["total_approved"], &list.body["total_paid"]), (&json!(0), &json!(990)));
+}
+
+#[tokio::test]
+async fn payout_addresses_are_checked() {
+    let market = market().await;
+    let request = async |body: Value| market.track.post("/v1/payouts", body).await;
+    is_v1_error(&request(json!({"method": "usdc"})).await, 400, "missing_field");
+    is_v1_error(&request(json!({"method": "usdc", "address": "0x4808...6D66"})).await, 400, "invalid_value");
+    let wrong = "0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAeD";
+    is_v1_error(&request(json!({"method": "usdc", "address": wrong})).await, 400, "invalid_value");
+    is_v1_error(&request(json!({"method": "cash"})).await, 400, "invalid_value");
+    let limited = request(json!({"method": "wallet", "address": wrong})).await;
+    is_v1_error(&limited, 400, "invalid_value");
+    assert_eq!(limited.headers["x-ratelimit-limit"], "10");
+}
