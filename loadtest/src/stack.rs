@@ -11,6 +11,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 const START_FOR: Duration = Duration::from_secs(30);
@@ -144,7 +145,9 @@ impl Stack {
     pub(crate) async fn start_with(options: Options) -> anyhow::Result<Self> {
         let lab = Lab::find()?;
         let binaries = programs::build()?;
-        let folder = lab.home.join(format!("load-{}", std::process::id()));
+        static STARTED: AtomicU32 = AtomicU32::new(0);
+        let nth = STARTED.fetch_add(1, Ordering::Relaxed);
+        let folder = lab.home.join(format!("load-{}-{nth}", std::process::id()));
         std::fs::create_dir_all(&folder).context("cannot make the run's folder")?;
         let [pg_port, redis_port, api, api_admin, edge_port, edge_admin] = free_ports()?;
         let local = |port: u16| SocketAddr::from(([127, 0, 0, 1], port));
