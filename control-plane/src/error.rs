@@ -94,6 +94,8 @@ codes! {
     AlreadyAffiliated = "already_affiliated", Conflict;
     /// Same external_id reused on this tracking link
     DuplicateConversion = "duplicate_conversion", Conflict;
+    /// Same external_refund_id reused in this program
+    DuplicateRefund = "duplicate_refund", Conflict;
     /// Handle exists; check returned suggestion
     HandleTaken = "handle_taken", Conflict;
     /// Program is already active

@@ -107,3 +107,13 @@ pub(crate) async fn revoke_key(conn: &mut PgConnection, id: ApiKeyId, now: DateT
         .await?;
     Ok(revoked.rows_affected() == 1)
 }
+
+/// Revokes every key of an agent.
+pub(crate) async fn revoke_keys(conn: &mut PgConnection, agent: AgentId, now: DateTime<Utc>) -> Result<()> {
+    sqlx::query("UPDATE api_keys SET revoked_at = $2 WHERE agent_id = $1 AND revoked_at IS NULL")
+        .bind(agent)
+        .bind(now)
+        .execute(conn)
+        .await?;
+    Ok(())
+}

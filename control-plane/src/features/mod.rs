@@ -1,6 +1,7 @@
 //! The product: one folder per noun. Each has the same files: `routes` (HTTP), `wire` (JSON shapes),
 //! `model` (pure rules), `ops` (steps in one transaction), `queries` (all SQL).
 
+pub mod accounts;
 pub mod agents;
 pub mod attribution;
 pub mod audit;

@@ -20,6 +20,7 @@ use crate::error::{Code, Error, Result};
 use crate::seal;
 use crate::web::extract::Payload;
 use crate::web::respond::{self, ApiError, Reply};
+use crate::workers::jobs::Turn;
 use axum::response::Response;
 use chrono::{DateTime, TimeDelta, Utc};
 use hmac::{Hmac, KeyInit, Mac};
@@ -203,4 +204,14 @@ pub async fn forget_old(conn: &mut PgConnection, now: DateTime<Utc>, limit: i64)
     .execute(conn)
     .await?;
     Ok(forgotten.rows_affected())
+}
+
+/// Rows forgotten in one turn.
+const FORGET_MAX: i64 = 1000;
+
+/// The job: forgets a batch, again at once while there is more.
+pub async fn forget_job(app: App) -> Result<Turn> {
+    let mut conn = app.db_worker().acquire().await?;
+    let forgotten = forget_old(&mut conn, app.clock().now(), FORGET_MAX).await?;
+    Ok(if forgotten == FORGET_MAX.unsigned_abs() { Turn::Again } else { Turn::Idle })
 }

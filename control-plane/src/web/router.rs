@@ -18,6 +18,7 @@ const BODY_FOR: Duration = Duration::from_secs(10);
 pub fn described() -> OpenApiRouter<App> {
     OpenApiRouter::with_openapi(openapi::document())
         .merge(features::agents::routes::router())
+        .merge(features::accounts::routes::router())
         .merge(features::keys::routes::router())
         .merge(features::wallet::routes::router())
         .merge(features::payouts::routes::router())

@@ -50,6 +50,7 @@ const FEATURE_CALLS: &[(&str, &[&str])] = &[
     ("commissions", &["programs", "partnerships", "ledger", "webhooks"]),
     ("conversions", &["agents", "programs", "links", "clicks", "commissions", "usage", "webhooks"]),
     ("attribution", &["agents", "programs", "partnerships", "links", "commissions", "conversions"]),
+    ("accounts", &["agents", "programs", "partnerships"]),
     ("payouts", &["agents", "commissions", "ledger", "webhooks"]),
     ("network", &["agents", "programs", "partnerships", "subscriptions", "webhooks"]),
     ("stats", &[]),

@@ -217,3 +217,8 @@ pub fn web_address(field: &str, given: &str) -> Result<String> {
     }
     Ok(url.into())
 }
+
+/// Forgets an agent. What it owns must have been ended before.
+pub async fn delete_agent(conn: &mut PgConnection, clock: &dyn Clock, id: AgentId) -> Result<()> {
+    queries::delete_agent(conn, id, clock.now()).await
+}

@@ -154,3 +154,18 @@ pub(crate) async fn count_agents(conn: &mut PgConnection, filter: &Filter<'_>) -
     .fetch_one(conn)
     .await?)
 }
+
+/// Marks an agent deleted and forgets what it said of itself; its row stays for what refers to it.
+pub(crate) async fn delete_agent(conn: &mut PgConnection, id: AgentId, now: DateTime<Utc>) -> Result<()> {
+    sqlx::query(
+        "UPDATE agents
+            SET name = 'Deleted agent', handle = 'deleted-' || id, description = NULL, niche = NULL,
+                audience_type = NULL, website_url = NULL, deleted_at = $2, updated_at = $2
+          WHERE id = $1 AND deleted_at IS NULL",
+    )
+    .bind(id)
+    .bind(now)
+    .execute(conn)
+    .await?;
+    Ok(())
+}

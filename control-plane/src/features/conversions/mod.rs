@@ -8,5 +8,6 @@ pub mod clicks;
 pub mod model;
 pub mod ops;
 pub(crate) mod queries;
+pub mod refunds;
 pub mod routes;
 pub mod wire;

@@ -3,17 +3,22 @@
 use super::model::{Conversion, Decision, EventType, REVENUE_MAX, Status, Tracked};
 use super::queries::{self, NewConversion};
 use super::wire::{TrackRequest, TrackedEvent};
+use crate::app::App;
 use crate::error::{Code, Error, Result};
 use crate::features::commissions;
 use crate::features::usage;
 use crate::features::webhooks::{self, event::Event};
 use crate::money::Micros;
 use crate::text;
+use crate::workers::jobs::Turn;
 use chrono::TimeDelta;
 use shared::click_id::ClickIdKey;
 use shared::id::{AgentId, ConversionId};
 use shared::{ClickId, Clock, LinkKey, TokenKey};
 use sqlx::PgConnection;
+
+/// Conversions approved by themselves in one transaction.
+const OVERDUE_MAX: i64 = 100;
 
 /// The only currency so far: wallets and payouts are in dollars.
 pub const CURRENCY: &str = "usd";
@@ -251,4 +256,12 @@ pub async fn approve_overdue(conn: &mut PgConnection, clock: &dyn Clock, limit: 
             .await?;
     }
     Ok(overdue.len())
+}
+
+/// The job: approves a batch of what was left pending, again at once while there is more.
+pub async fn approve_job(app: App) -> Result<Turn> {
+    let mut tx = app.db_worker().begin().await?;
+    let approved = approve_overdue(&mut tx, app.clock(), OVERDUE_MAX).await?;
+    tx.commit().await?;
+    Ok(if approved as i64 == OVERDUE_MAX { Turn::Again } else { Turn::Idle })
 }

@@ -4,9 +4,10 @@ use super::clicks;
 use super::model::Tracked;
 use super::ops::{self, Report};
 use super::queries::{self, Filter};
+use super::refunds;
 use super::wire::{
     ClickResponse, ConversionResponse, ConversionsQuery, DecideRequest, EarningsResponse,
-    ProgramPayoutsResponse, TrackClickRequest, TrackRequest,
+    ProgramPayoutsResponse, RefundRequest, RefundResponse, TrackClickRequest, TrackRequest,
 };
 use crate::app::App;
 use crate::auth;
@@ -31,6 +32,7 @@ pub fn router() -> OpenApiRouter<App> {
         .routes(routes!(track_conversion))
         .routes(routes!(track_click))
         .routes(routes!(get_conversion, decide_conversion))
+        .routes(routes!(refund_conversion))
         .routes(routes!(list_agent_conversions))
         .routes(routes!(list_program_conversions))
         .routes(routes!(get_earnings))
@@ -180,6 +182,38 @@ async fn decide_conversion(
         request.reason.as_deref().map(|reason| text::paragraph("reason", reason, 500)).transpose()?;
     let conversion = ops::decide(&mut unit, app.clock(), id, request.status, reason.as_deref()).await?;
     unit.ok(&ConversionResponse::from(conversion)).await
+}
+
+/// Refund a sale
+///
+/// In part or as a whole. Before its payout the commission shrinks; afterwards the next payout nets it off.
+/// A conversion refunded as a whole is `rejected`, or `reversed` when it was paid. No body refunds what is left.
+#[utoipa::path(
+    post, path = "/api/conversions/{id}/refunds", tag = "conversions", operation_id = "refund_conversion",
+    params(("id" = uuid::Uuid, Path, description = "The conversion's id")),
+    request_body = RefundRequest,
+    responses(
+        (status = 201, description = "The refund and the conversion as it is now", body = RefundResponse),
+        (status = 400, description = "invalid_id, invalid_value", body = ErrorBody),
+        (status = 401, description = "api_key_missing, api_key_invalid", body = ErrorBody),
+        (status = 403, description = "not_owner: you are its affiliate", body = ErrorBody),
+        (status = 404, description = "not_found", body = ErrorBody),
+        (status = 409, description = "duplicate_refund: `refund_id` names the first; invalid_state; idempotency_key_reused", body = ErrorBody),
+        (status = 413, description = "payload_too_large", body = ErrorBody),
+        (status = 415, description = "unsupported_media_type", body = ErrorBody),
+    ),
+)]
+async fn refund_conversion(
+    State(app): State<App>,
+    caller: auth::Agent,
+    Path(id): Path<ConversionId>,
+    mut payload: Payload,
+) -> Reply {
+    let mut unit = payload.unit(&app, &caller.id.to_string()).await?;
+    ops::load_own(&mut unit, caller.id, id).await?;
+    let request: RefundRequest = payload.json_or_default()?;
+    let refund = refunds::refund(&mut unit, app.clock(), id, &request).await?;
+    unit.created(&RefundResponse::from(refund)).await
 }
 
 /// List an affiliate's conversions

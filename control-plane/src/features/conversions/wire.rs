@@ -2,6 +2,7 @@
 
 use super::model::{Conversion, Decision, EventType, Status};
 use super::ops::CURRENCY;
+use super::refunds::Refund;
 use crate::error::Result;
 use crate::features::commissions;
 use crate::features::commissions::ops::{Group, Sums};
@@ -358,5 +359,48 @@ impl ProgramPayoutsResponse {
             sums: group.sums.into(),
         });
         Ok(Self { program_id: program.uuid(), currency: CURRENCY, totals, affiliates: affiliates.collect() })
+    }
+}
+
+/// A refund to report.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({"amount": 49.50, "reason": "Returned one of two", "external_refund_id": "refund-7"}))]
+pub struct RefundRequest {
+    /// How much of the sale went back, in dollars; all that is left of it when left out. A lead has none.
+    #[schema(value_type = Option<f64>, exclusive_minimum = 0.0, maximum = 10_000_000.0)]
+    pub amount: Option<Micros>,
+    /// Why, for the affiliate to read; at most 500 characters.
+    #[schema(max_length = 500)]
+    pub reason: Option<String>,
+    /// Your own name for the refund, at most 255 characters; a second report of it is refused.
+    #[schema(max_length = 255)]
+    pub external_refund_id: Option<String>,
+}
+
+/// A refund and what it did.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct RefundResponse {
+    /// Its id.
+    pub id: Uuid,
+    /// How much went back to the customer.
+    pub amount: Micros,
+    /// How much commission it took back.
+    pub commission_amount: Micros,
+    /// `usd`.
+    pub currency: &'static str,
+    /// The conversion as it is now.
+    pub conversion: ConversionResponse,
+}
+
+impl From<Refund> for RefundResponse {
+    fn from(refund: Refund) -> Self {
+        Self {
+            id: refund.id.uuid(),
+            amount: refund.amount,
+            commission_amount: refund.commission,
+            currency: CURRENCY,
+            conversion: refund.conversion.into(),
+        }
     }
 }

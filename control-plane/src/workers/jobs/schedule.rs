@@ -1,7 +1,8 @@
 //! All periodic jobs, a line each.
 
 use super::Job;
-use crate::features::{clicks, network, payouts, subscriptions, wallet};
+use crate::features::{clicks, conversions, network, payouts, subscriptions, wallet};
+use crate::web::idempotency;
 use std::time::Duration;
 
 /// The jobs of the `work` role.
@@ -41,6 +42,18 @@ pub const JOBS: &[Job] = &[
         every: Duration::from_mins(5),
         alone: true,
         run: |app| Box::pin(network::job(app)),
+    },
+    Job {
+        name: "approve overdue conversions",
+        every: Duration::from_secs(30),
+        alone: true,
+        run: |app| Box::pin(conversions::ops::approve_job(app)),
+    },
+    Job {
+        name: "forget old answers",
+        every: Duration::from_mins(1),
+        alone: true,
+        run: |app| Box::pin(idempotency::forget_job(app)),
     },
 ];
 

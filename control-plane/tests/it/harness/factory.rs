@@ -44,7 +44,12 @@ impl TestApp {
 
     /// A program that pays 20% of sales, an approved affiliate and its link.
     pub(crate) async fn offer(&self) -> Offer {
-        let (advertiser, affiliate) = (self.agent("Advertiser").await, self.agent("Affiliate").await);
+        self.offer_named("Advertiser", "Affiliate").await
+    }
+
+    /// The same between agents of these names.
+    pub(crate) async fn offer_named(&self, advertiser: &str, affiliate: &str) -> Offer {
+        let (advertiser, affiliate) = (self.agent(advertiser).await, self.agent(affiliate).await);
         let program = self.program(&advertiser).await;
         self.promoted(&advertiser, affiliate, &program).await
     }

@@ -1,4 +1,5 @@
 //! Agents.
 
+mod delete;
 mod profile;
 mod sign_up;

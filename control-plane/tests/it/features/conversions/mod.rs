@@ -3,5 +3,6 @@
 mod clicks;
 mod decide;
 mod list;
+mod refunds;
 mod sums;
 mod track;

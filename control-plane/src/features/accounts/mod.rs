@@ -1,0 +1,7 @@
+//! Closing an account: everything an agent owns ends with it, except what money was moved for.
+//!
+//! Owns no table. Must stay true: after the answer no key of the agent works and none of its links count;
+//! conversions, commissions, payouts and the ledger stay as they are.
+
+pub mod ops;
+pub mod routes;
