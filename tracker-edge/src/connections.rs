@@ -243,6 +243,25 @@ mod tests {
         assert_eq!(all.counters.timed_out.get(), 1);
     }
 
+    #[tokio::test]
+    async fn f12_a_panic_ends_one_connection_and_is_counted() {
+        let all = connections(10);
+        let healthy = all.enter();
+        let guard = all.enter();
+        let local = tokio::task::LocalSet::new();
+        let panicked = local.run_until(async {
+            tokio::task::spawn_local(async move {
+                let _guard = guard;
+                panic!("on purpose");
+            })
+            .await
+        });
+        assert!(panicked.await.unwrap_err().is_panic());
+        assert_eq!((all.len(), all.counters.panics.get()), (1, 1));
+        drop(healthy);
+        assert_eq!((all.len(), all.counters.panics.get()), (0, 1));
+    }
+
     #[test]
     fn a_full_worker_does_without_idle_connections() {
         let all = connections(5);

@@ -13,6 +13,7 @@ use crate::clicks::Seen;
 use crate::clicks::event::Subs;
 use crate::clicks::spool::Appended;
 use crate::connections::{Ask, Connection, Guard, Phase};
+use crate::head::Head;
 use crate::links::cache::Found;
 use crate::links::miss::Fetched;
 use crate::pages::Page;
@@ -22,7 +23,7 @@ use crate::runtime::Worker;
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderValue};
 use http::request::Parts;
-use http::{Request, Response, StatusCode, Version};
+use http::{Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::{Body, Incoming};
 use hyper::server::conn::http1;
@@ -141,11 +142,9 @@ impl AsyncWrite for Watched {
 /// opinions on where a request ends are how requests are smuggled.
 #[inline]
 fn has_bare_line_feed(before: u8, read: &[u8]) -> bool {
-    let mut last = before;
-    read.iter().any(|byte| {
-        let bare = *byte == b'\n' && last != b'\r';
-        last = *byte;
-        bare
+    memchr::memchr_iter(b'\n', read).any(|at| {
+        let last = at.checked_sub(1).and_then(|before| read.get(before));
+        *last.unwrap_or(&before) != b'\r'
     })
 }
 
@@ -364,94 +363,6 @@ async fn missed(worker: Rc<Worker>, click: Click, parts: Parts) -> Answer {
     }
 }
 
-/// What of a request's headers matters, read in one pass.
-struct Head<'a> {
-    host: Host<'a>,
-    user_agent: &'a [u8],
-    referrer: &'a [u8],
-    prefetch: bool,
-    chunked: bool,
-}
-
-enum Host<'a> {
-    Missing,
-    One(&'a [u8]),
-    Several,
-}
-
-impl<'a> Head<'a> {
-    #[inline]
-    fn read(headers: &'a HeaderMap) -> Self {
-        let mut head =
-            Self { host: Host::Missing, user_agent: b"", referrer: b"", prefetch: false, chunked: false };
-        for (name, value) in headers {
-            match *name {
-                header::HOST => {
-                    head.host = match head.host {
-                        Host::Missing => Host::One(value.as_bytes()),
-                        _ => Host::Several,
-                    };
-                }
-                header::USER_AGENT => head.user_agent = value.as_bytes(),
-                header::REFERER => head.referrer = value.as_bytes(),
-                header::TRANSFER_ENCODING => head.chunked = true,
-                _ => match name.as_str() {
-                    "sec-purpose" | "purpose" | "x-moz" => head.prefetch |= says_prefetch(value),
-                    _ => {}
-                },
-            }
-        }
-        head
-    }
-
-    /// Whether the request is framed and addressed as RFC 9112 wants it.
-    #[inline]
-    fn is_sound(&self, version: Version) -> bool {
-        let host = match self.host {
-            Host::Missing => version == Version::HTTP_10,
-            Host::One(host) => is_host(host),
-            Host::Several => false,
-        };
-        host && !self.chunked
-    }
-}
-
-fn says_prefetch(value: &HeaderValue) -> bool {
-    let needle = b"prefetch";
-    value.as_bytes().windows(needle.len()).any(|window| window.eq_ignore_ascii_case(needle))
-}
-
-/// Whether a `Host` is a name or address with an optional port.
-#[inline]
-fn is_host(host: &[u8]) -> bool {
-    let (name, port) = match host.first() {
-        None => return false,
-        Some(b'[') => match host.iter().position(|byte| *byte == b']') {
-            Some(end) => {
-                let (address, port) = host.split_at(end + 1);
-                let inside = address.get(1..end).unwrap_or_default();
-                if inside.is_empty()
-                    || !inside.iter().all(|byte| byte.is_ascii_hexdigit() || matches!(byte, b':' | b'.'))
-                {
-                    return false;
-                }
-                return port.is_empty() || is_port(port);
-            }
-            None => return false,
-        },
-        Some(_) => match host.iter().position(|byte| *byte == b':') {
-            Some(colon) => host.split_at(colon),
-            None => (host, &b""[..]),
-        },
-    };
-    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_' | b'~');
-    !name.is_empty() && name.iter().all(plain) && (port.is_empty() || is_port(port))
-}
-
-fn is_port(port: &[u8]) -> bool {
-    matches!(port, [b':', digits @ ..] if digits.len() <= 5 && digits.iter().all(u8::is_ascii_digit))
-}
-
 const CACHE_CONTROL: HeaderValue = HeaderValue::from_static("private, no-store");
 const CLOSE: HeaderValue = HeaderValue::from_static("close");
 
@@ -512,26 +423,6 @@ fn page(worker: &Worker, page: &Page, parts: Parts, close: bool) -> Answer {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn hosts_are_names_or_addresses_with_an_optional_port() {
-        for host in [
-            "a",
-            "a.example",
-            "a-b.example:8080",
-            "127.0.0.1:1",
-            "[::1]",
-            "[2001:db8::1]:443",
-            "x_y.example:",
-        ] {
-            assert!(is_host(host.as_bytes()), "{host}");
-        }
-        for host in
-            ["", ":80", "a b", "a/b", "a@b", "a:b", "a:1:2", "[::1", "[]", "[::1]x", "[g]", "a:123456", "a,b"]
-        {
-            assert!(!is_host(host.as_bytes()), "{host}");
-        }
-    }
 
     #[test]
     fn bare_line_feeds_are_seen_across_reads() {

@@ -21,6 +21,7 @@ mod background;
 pub mod clicks;
 pub mod config;
 mod connections;
+mod head;
 mod http;
 mod links;
 mod listener;

@@ -5,8 +5,10 @@ use redis::Commands;
 use shared::keys::{CLICK_SHARDS_DEFAULT, Keys, Watermark, shard_of};
 use shared::{ClassSet, Click, Clock, LinkKey, LinkRecord, LinkStatus, Secret, SystemClock, TokenKey, frame};
 use std::collections::BTreeMap;
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
@@ -269,15 +271,72 @@ impl TestEdge {
 
     /// The value of one metric line, 0 when it is not there.
     pub(crate) fn metric(&self, name: &str) -> u64 {
-        let body = self.admin("/metrics").body;
-        let line = body.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-        line.map_or(0, |value| value.parse().unwrap())
+        metric_in(&self.admin("/metrics").body, name)
     }
 
     /// The clicks in the streams, once there are as many.
     pub(crate) fn shipped(&self, count: usize) -> Vec<Shipped> {
         eventually(&format!("{count} clicks shipped"), || self.publisher.shipped().len() >= count);
         self.publisher.shipped()
+    }
+}
+
+/// The value of one line of Prometheus text, 0 when it is not there.
+pub(crate) fn metric_in(text: &str, name: &str) -> u64 {
+    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    line.map_or(0, |value| value.parse().unwrap())
+}
+
+/// The real program, in a process of its own.
+pub(crate) struct Process {
+    pub(crate) child: Child,
+    pub(crate) addr: SocketAddr,
+    pub(crate) admin: SocketAddr,
+}
+
+impl Process {
+    pub(crate) fn start(publisher: &Publisher, folder: &Path, extra: &[&str]) -> Self {
+        Self::start_by(Command::new(env!("CARGO_BIN_EXE_tracker-edge")), publisher, folder, extra)
+    }
+
+    /// With at most so many file descriptors.
+    pub(crate) fn start_limited(files: u32, publisher: &Publisher, folder: &Path, extra: &[&str]) -> Self {
+        let mut shell = Command::new("sh");
+        let script = format!("ulimit -n {files}; exec \"$0\" \"$@\"");
+        shell.args(["-c", &script, env!("CARGO_BIN_EXE_tracker-edge")]);
+        Self::start_by(shell, publisher, folder, extra)
+    }
+
+    fn start_by(mut command: Command, publisher: &Publisher, folder: &Path, extra: &[&str]) -> Self {
+        let mut child = command
+            .args(["--secret", SECRET, "--redis-url", &shared_url(), "--redis-prefix", &publisher.prefix])
+            .args(["--addr", "127.0.0.1:0", "--admin-addr", "127.0.0.1:0", "--threads", "2"])
+            .args(["--spool-segment-mib", "1", "--log-format", "json", "--spool-dir"])
+            .arg(folder)
+            .args(extra)
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let line = lines.find(|line| line.as_ref().is_ok_and(|line| line.contains("serving clicks")));
+        let line: serde_json::Value = serde_json::from_str(&line.unwrap().unwrap()).unwrap();
+        // What it says later must not fill the pipe.
+        std::thread::spawn(move || lines.for_each(drop));
+        let address = |name: &str| line[name].as_str().unwrap().parse().unwrap();
+        Self { child, addr: address("addr"), admin: address("admin") }
+    }
+
+    pub(crate) fn terminate(&self) {
+        let sent = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().unwrap();
+        assert!(sent.success());
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // A test that failed leaves no process behind.
+        drop(self.child.kill());
+        drop(self.child.wait());
     }
 }
 

@@ -1,6 +1,9 @@
 //! What breaks HTTP or takes too much is refused, and nothing else suffers.
 
-use crate::harness::{Reply, TestEdge, connect, eventually, link, path, raw, read_reply};
+use crate::harness::{
+    Process, Publisher, Reply, TestEdge, connect, eventually, link, metric_in, path, raw, read_reply,
+};
+use crate::ship_redis::shared_url;
 use std::io::{Read, Write};
 use std::time::{Duration, Instant};
 
@@ -171,4 +174,37 @@ fn at_the_connection_limit_newcomers_wait_until_someone_leaves() {
     assert_eq!(edge.metric("edge_connections_accepted_total"), 2);
     drop(first);
     assert_eq!(read_reply(&mut third).status, 302);
+}
+
+#[test]
+fn f11_without_file_descriptors_the_accept_loop_pauses_and_recovers() {
+    let publisher = Publisher::new(&shared_url());
+    publisher.set_epoch("first");
+    publisher.publish(&link(1, "https://shop.example/"));
+    let folder = tempfile::tempdir().unwrap();
+    let process = Process::start_limited(64, &publisher, folder.path(), &[]);
+    let get = format!("GET {} HTTP/1.1\r\nHost: a\r\n\r\n", path(1));
+    let mut kept = connect(process.addr);
+    kept.write_all(get.as_bytes()).unwrap();
+    assert_eq!(read_reply(&mut kept).status, 302);
+    // Opened before there are none left.
+    let mut admin = connect(process.admin);
+    let mut errors = || {
+        admin.write_all(b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+        metric_in(&read_reply(&mut admin).body, "edge_accept_errors_total")
+    };
+    let crowd: Vec<_> = (0..100).map(|_| connect(process.addr)).collect();
+    eventually("accepts fail", || errors() > 0);
+    let (before, since) = (errors(), Instant::now());
+    eventually("accepts fail again and again", || errors() >= before + 10);
+    let rate = 10.0 / since.elapsed().as_secs_f64();
+    assert!(rate < 60.0, "{rate} failed accepts a second by two workers: that is spinning");
+    kept.write_all(get.as_bytes()).unwrap();
+    assert_eq!(read_reply(&mut kept).status, 302, "who is connected is served");
+    drop(crowd);
+    let freed = Instant::now();
+    let mut newcomer = connect(process.addr);
+    newcomer.write_all(get.as_bytes()).unwrap();
+    assert_eq!(read_reply(&mut newcomer).status, 302);
+    assert!(freed.elapsed() < Duration::from_secs(1), "{:?}", freed.elapsed());
 }

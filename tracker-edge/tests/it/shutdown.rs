@@ -1,53 +1,10 @@
 //! A stop loses no answer and no click.
 
-use crate::harness::{Publisher, SECRET, TestEdge, connect, eventually, link, path, raw, read_reply};
+use crate::harness::{Process, Publisher, TestEdge, connect, eventually, link, path, raw, read_reply};
 use crate::ship_redis::shared_url;
 use shared::LinkRecord;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::SocketAddr;
-use std::process::{Child, Command, Stdio};
+use std::io::{Read, Write};
 use std::time::{Duration, Instant};
-
-/// The real program.
-struct Process {
-    child: Child,
-    addr: SocketAddr,
-    admin: SocketAddr,
-}
-
-impl Process {
-    fn start(publisher: &Publisher, folder: &std::path::Path, extra: &[&str]) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_tracker-edge"))
-            .args(["--secret", SECRET, "--redis-url", &shared_url(), "--redis-prefix", &publisher.prefix])
-            .args(["--addr", "127.0.0.1:0", "--admin-addr", "127.0.0.1:0", "--threads", "2"])
-            .args(["--spool-segment-mib", "1", "--log-format", "json", "--spool-dir"])
-            .arg(folder)
-            .args(extra)
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        let line = lines.find(|line| line.as_ref().is_ok_and(|line| line.contains("serving clicks")));
-        let line: serde_json::Value = serde_json::from_str(&line.unwrap().unwrap()).unwrap();
-        // What it says later must not fill the pipe.
-        std::thread::spawn(move || lines.for_each(drop));
-        let address = |name: &str| line[name].as_str().unwrap().parse().unwrap();
-        Self { child, addr: address("addr"), admin: address("admin") }
-    }
-
-    fn terminate(&self) {
-        let sent = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().unwrap();
-        assert!(sent.success());
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        // A test that failed leaves no process behind.
-        drop(self.child.kill());
-        drop(self.child.wait());
-    }
-}
 
 fn publisher() -> Publisher {
     let publisher = Publisher::new(&shared_url());

@@ -1,0 +1,137 @@
+//! A request's headers, read once: what a click needs, and what makes a request unsound.
+//!
+//! hyper checks neither `Host` nor `Transfer-Encoding` beside a `Content-Length`; RFC 9112 wants both refused.
+//! Pure: no allocation, no I/O.
+
+use http::Version;
+use http::header::{self, HeaderMap, HeaderValue};
+
+/// What of a request's headers matters, read in one pass.
+pub(crate) struct Head<'a> {
+    host: Host<'a>,
+    pub(crate) user_agent: &'a [u8],
+    pub(crate) referrer: &'a [u8],
+    /// A browser fetches ahead of a click that may never come.
+    pub(crate) prefetch: bool,
+    chunked: bool,
+}
+
+enum Host<'a> {
+    Missing,
+    One(&'a [u8]),
+    Several,
+}
+
+impl<'a> Head<'a> {
+    #[inline]
+    pub(crate) fn read(headers: &'a HeaderMap) -> Self {
+        let mut head =
+            Self { host: Host::Missing, user_agent: b"", referrer: b"", prefetch: false, chunked: false };
+        for (name, value) in headers {
+            match *name {
+                header::HOST => {
+                    head.host = match head.host {
+                        Host::Missing => Host::One(value.as_bytes()),
+                        _ => Host::Several,
+                    };
+                }
+                header::USER_AGENT => head.user_agent = value.as_bytes(),
+                header::REFERER => head.referrer = value.as_bytes(),
+                header::TRANSFER_ENCODING => head.chunked = true,
+                _ => match name.as_str() {
+                    "sec-purpose" | "purpose" | "x-moz" => head.prefetch |= says_prefetch(value),
+                    _ => {}
+                },
+            }
+        }
+        head
+    }
+
+    /// Whether the request is framed and addressed as RFC 9112 wants it.
+    #[inline]
+    pub(crate) fn is_sound(&self, version: Version) -> bool {
+        let host = match self.host {
+            Host::Missing => version == Version::HTTP_10,
+            Host::One(host) => is_host(host),
+            Host::Several => false,
+        };
+        host && !self.chunked
+    }
+}
+
+fn says_prefetch(value: &HeaderValue) -> bool {
+    let needle = b"prefetch";
+    value.as_bytes().windows(needle.len()).any(|window| window.eq_ignore_ascii_case(needle))
+}
+
+/// Whether a `Host` is a name or address with an optional port.
+#[inline]
+fn is_host(host: &[u8]) -> bool {
+    let (name, port) = match host.first() {
+        None => return false,
+        Some(b'[') => match host.iter().position(|byte| *byte == b']') {
+            Some(end) => {
+                let (address, port) = host.split_at(end + 1);
+                let inside = address.get(1..end).unwrap_or_default();
+                if inside.is_empty()
+                    || !inside.iter().all(|byte| byte.is_ascii_hexdigit() || matches!(byte, b':' | b'.'))
+                {
+                    return false;
+                }
+                return port.is_empty() || is_port(port);
+            }
+            None => return false,
+        },
+        Some(_) => match host.iter().position(|byte| *byte == b':') {
+            Some(colon) => host.split_at(colon),
+            None => (host, &b""[..]),
+        },
+    };
+    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_' | b'~');
+    !name.is_empty() && name.iter().all(plain) && (port.is_empty() || is_port(port))
+}
+
+fn is_port(port: &[u8]) -> bool {
+    matches!(port, [b':', digits @ ..] if digits.len() <= 5 && digits.iter().all(u8::is_ascii_digit))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_are_names_or_addresses_with_an_optional_port() {
+        for host in [
+            "a",
+            "a.example",
+            "a-b.example:8080",
+            "127.0.0.1:1",
+            "[::1]",
+            "[2001:db8::1]:443",
+            "x_y.example:",
+        ] {
+            assert!(is_host(host.as_bytes()), "{host}");
+        }
+        for host in
+            ["", ":80", "a b", "a/b", "a@b", "a:b", "a:1:2", "[::1", "[]", "[::1]x", "[g]", "a:123456", "a,b"]
+        {
+            assert!(!is_host(host.as_bytes()), "{host}");
+        }
+    }
+
+    #[test]
+    fn prefetches_are_told_by_any_of_three_headers() {
+        for (name, value, expected) in [
+            ("sec-purpose", "prefetch;prerender", true),
+            ("sec-purpose", "Prefetch", true),
+            ("purpose", "prefetch", true),
+            ("x-moz", "prefetch", true),
+            ("sec-purpose", "", false),
+            ("x-other", "prefetch", false),
+        ] {
+            let name: header::HeaderName = name.parse().unwrap();
+            let headers = HeaderMap::from_iter([(name.clone(), HeaderValue::from_static(value))]);
+            assert_eq!(Head::read(&headers).prefetch, expected, "{name}: {value}");
+        }
+    }
+}
