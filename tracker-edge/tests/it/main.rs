@@ -10,6 +10,7 @@
 //! - `admin`: what operators see
 //! - `dependencies`: the edge's dependency tree keeps within its budget
 //! - `spool_kill`: a process killed while it appends
+//! - `ship_cluster`: the same on a Redis Cluster
 //! - `ship`: spool to stream and back, through every harm a Redis can come to; `ship_drainer` stands in for
 //!   the control plane, `ship_redis` provides the servers, `ship_proxy` the bad lines
 
@@ -23,6 +24,7 @@ mod miss;
 mod redirect;
 mod redis_down;
 mod ship;
+mod ship_cluster;
 mod ship_drainer;
 mod ship_proxy;
 mod ship_redis;

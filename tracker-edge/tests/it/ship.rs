@@ -15,17 +15,17 @@ use tokio::task::JoinHandle;
 use tracker_edge::clicks::ship::{EvictionError, Flushed, Redis, Shipping, check_eviction};
 use tracker_edge::clicks::spool::{Appended, SpoolConfig, SpoolSet, Writer};
 
-const SHARDS: u16 = 4;
+pub(crate) const SHARDS: u16 = 4;
 
 /// An edge's spool and shipping, without the edge.
-struct Edge {
-    set: Arc<SpoolSet>,
+pub(crate) struct Edge {
+    pub(crate) set: Arc<SpoolSet>,
     stop: Shutdown,
     running: JoinHandle<Flushed>,
 }
 
 impl Edge {
-    fn start(dir: &TempDir, url: &str, keys: &Keys) -> Self {
+    pub(crate) fn start(dir: &TempDir, url: &str, keys: &Keys) -> Self {
         Self::start_with(SpoolConfig { segment_bytes: 1 << 20, ..SpoolConfig::new(dir.path()) }, url, keys)
     }
 
@@ -43,7 +43,7 @@ impl Edge {
         Self { set, stop, running }
     }
 
-    async fn stop(self) -> Flushed {
+    pub(crate) async fn stop(self) -> Flushed {
         self.stop.stop();
         let flushed = self.running.await.unwrap();
         self.set.close();
@@ -60,7 +60,7 @@ impl Edge {
 }
 
 /// Appends clicks with these numbers, a few at a time, so that segments can be made ready between.
-async fn click(writer: &mut Writer, numbers: std::ops::Range<u64>) {
+pub(crate) async fn click(writer: &mut Writer, numbers: std::ops::Range<u64>) {
     for n in numbers {
         let click = Click {
             at_ms: 1_795_000_000_000 + n as i64,

@@ -39,7 +39,9 @@ pub(crate) struct PrivateRedis {
 
 impl PrivateRedis {
     pub(crate) fn start(args: &[&str]) -> Self {
-        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
+        let free = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
+        // A cluster node listens 10,000 higher as well.
+        let port = std::iter::repeat_with(free).find(|port| *port < 55_000).unwrap();
         let args = args.iter().map(|arg| (*arg).to_owned()).collect();
         let mut redis = Self { port, dir: TempDir::new().unwrap(), args, child: None };
         redis.start_again();
