@@ -10,6 +10,7 @@ pub mod account;
 pub mod cargo;
 pub mod check;
 pub mod clients;
+pub mod faults;
 pub mod http;
 pub mod interrupt;
 pub mod lab;

@@ -8,7 +8,7 @@ use clap::{Parser, Subcommand};
 use xtask::interrupt::{Interrupt, Interrupted};
 use xtask::layout::Layout;
 use xtask::progress::note;
-use xtask::{cargo, check, clients, lab, process, servers, test, up};
+use xtask::{cargo, check, clients, faults, lab, process, servers, test, up};
 
 /// What a shell expects of a program that SIGINT ended.
 const EXIT_INTERRUPTED: u8 = 130;
@@ -36,6 +36,8 @@ enum Command {
     Test(test::Args),
     /// Check format, lints, docs and dependency rules.
     Check,
+    /// Cause the pipeline's faults under load, one after another, and account for every click.
+    Faults(faults::Args),
     /// Open psql on the private PostgreSQL.
     Psql(clients::ClientArgs),
     /// Open redis-cli on the private Redis.
@@ -84,6 +86,7 @@ fn run(cli: Cli) -> Result<()> {
         Command::Up(args) => up::up(args, &servers, &cargo, &layout, &interrupt),
         Command::Down(args) => up::down(&args, &layout, &interrupt),
         Command::Test(args) => test::test(&args, &servers, &cargo, &layout, &interrupt),
+        Command::Faults(args) => faults::faults(&args, &cargo, &layout, &interrupt),
         Command::Lab => lab::print(&servers, &layout, &interrupt),
         Command::Logs(args) => clients::logs(&args, &layout, &interrupt),
         _ => {

@@ -203,13 +203,22 @@ fn streams() -> impl Iterator<Item = String> {
 /// A stream entry: its id and its fields.
 type Entry = (String, Vec<(String, Vec<u8>)>);
 
-/// Every frame seen is added again, twice, the later ones first.
+/// Frames of a stream that are added again at a time: more would grow the stream without bound.
+const REPLAYED: usize = 20;
+
+/// The newest frames are added again and again, twice each, the later ones first.
 pub(super) async fn replayed_frames(stack: &mut Stack) -> anyhow::Result<()> {
     let mut redis = stack.redis().await?;
     for _ in 0..300 {
         for stream in streams() {
-            let entries: Vec<Entry> =
-                redis::cmd("XREVRANGE").arg(&stream).arg("+").arg("-").query_async(&mut redis).await?;
+            let entries: Vec<Entry> = redis::cmd("XREVRANGE")
+                .arg(&stream)
+                .arg("+")
+                .arg("-")
+                .arg("COUNT")
+                .arg(REPLAYED)
+                .query_async(&mut redis)
+                .await?;
             for frame in entries.iter().chain(&entries).flat_map(|(_, fields)| fields) {
                 redis::cmd("XADD")
                     .arg(&stream)
