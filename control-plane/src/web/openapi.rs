@@ -8,6 +8,7 @@ use http::StatusCode;
 use utoipa::OpenApi;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::server::ServerBuilder;
+use utoipa::openapi::{ContentBuilder, Ref, RefOr, ResponseBuilder};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -40,7 +41,32 @@ pub fn document() -> utoipa::openapi::OpenApi {
 pub fn for_origin(document: &utoipa::openapi::OpenApi, config: &Config) -> utoipa::openapi::OpenApi {
     let mut document = document.clone();
     document.servers = Some(vec![ServerBuilder::new().url(config.api_origin.clone()).build()]);
+    add_common_errors(&mut document);
     document
+}
+
+/// What any call under `/api` can answer besides what it lists itself, so that no route repeats it.
+fn add_common_errors(document: &mut utoipa::openapi::OpenApi) {
+    let paths = document.paths.paths.iter_mut().filter(|(path, _)| path.starts_with("/api/"));
+    for (_, item) in paths {
+        let methods = [&mut item.get, &mut item.post, &mut item.put, &mut item.patch, &mut item.delete];
+        for operation in methods.into_iter().flatten() {
+            let takes_body = operation.request_body.is_some();
+            let errors = [
+                (true, "500", "internal: our fault"),
+                (true, "503", "unavailable: a part is away, try again after Retry-After"),
+                (takes_body, "413", "payload_too_large"),
+                (takes_body, "415", "unsupported_media_type: the body is not application/json"),
+            ];
+            for (_, status, description) in errors.into_iter().filter(|(applies, ..)| *applies) {
+                operation.responses.responses.entry(status.to_owned()).or_insert_with(|| {
+                    let body = ContentBuilder::new().schema(Some(Ref::from_schema_name("ErrorBody"))).build();
+                    let response = ResponseBuilder::new().description(description);
+                    RefOr::T(response.content("application/json", body).build())
+                });
+            }
+        }
+    }
 }
 
 /// `/openapi.json`.

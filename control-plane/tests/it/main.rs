@@ -3,6 +3,7 @@
 //! - `harness`: the app in process, a database and a Redis prefix per test, clients by role
 //! - `features`: every endpoint, a folder per feature
 //! - `money`: random operations at once, then every invariant
+//! - `openapi`: the description says all that calls can answer
 //! - `surfaces`: the other doors into the same features
 //! - `web`: what holds for every route
 //! - `commands`: those that do one thing and end
@@ -14,6 +15,7 @@ mod commands;
 mod features;
 mod harness;
 mod money;
+mod openapi;
 mod surfaces;
 mod web;
 mod workers;

@@ -1,11 +1,11 @@
-//! What a link is, and what others need to know of it to credit a conversion.
+//! What a link is, what a click on it does, and what happened to it so far.
 
 use crate::features::partnerships::model::{Side, Status as PartnershipStatus};
-use crate::features::programs::model::{Commission, Status as ProgramStatus};
+use crate::features::programs::model::Status as ProgramStatus;
 use crate::named::named;
 use chrono::{DateTime, Utc};
 use shared::LinkKey;
-use shared::click::{ClassSet, ClickClass};
+use shared::click::ClickClass;
 use shared::id::{AgentId, LinkId, PartnershipId, ProgramId};
 
 named! {
@@ -90,43 +90,4 @@ pub struct Counts {
     pub by_class: Vec<(ClickClass, i64)>,
     /// Leads and sales, rejected ones left out.
     pub conversions: i64,
-}
-
-/// A link, its partnership and its program's terms: all that crediting a conversion takes.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct LinkTerms {
-    /// The link.
-    pub link_id: LinkId,
-    /// Its key.
-    pub key: LinkKey,
-    /// The affiliate's label.
-    pub sub_id: Option<String>,
-    /// Whether the link was deleted.
-    pub deleted: bool,
-    /// The partnership.
-    pub partnership_id: PartnershipId,
-    /// Where it stands.
-    pub partnership_status: PartnershipStatus,
-    /// Who earns.
-    pub affiliate_id: AgentId,
-    /// Who pays.
-    pub advertiser_id: AgentId,
-    /// The payer's number in large tables.
-    pub advertiser_number: i32,
-    /// The program.
-    pub program_id: ProgramId,
-    /// Where it stands.
-    pub program_status: ProgramStatus,
-    /// What a conversion earns.
-    pub commission: Commission,
-    /// Days after a click in which a conversion is credited to it.
-    pub attribution_days: i32,
-    /// Days a commission is kept back before it can be paid out.
-    pub hold_days: i32,
-    /// Days after which a conversion left pending approves itself.
-    pub auto_approve_days: i32,
-    /// Classes of clicks that are metered and credited.
-    pub pay_classes: ClassSet,
-    /// Window of duplicates.
-    pub dedup_seconds: i32,
 }

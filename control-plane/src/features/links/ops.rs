@@ -1,7 +1,7 @@
 //! Steps on links. The caller owns the transaction.
 
 use super::destination::{self, Destination};
-use super::model::{Counts, Link, LinkTerms};
+use super::model::{Counts, Link};
 use super::queries::{self, NewLink};
 use super::wire::{CreateLinkRequest, UpdateLinkRequest};
 use crate::error::{Code, Error, Result};
@@ -191,40 +191,6 @@ pub async fn count(conn: &mut PgConnection, links: &[&Link]) -> Result<HashMap<L
     }
     let links: Vec<_> = links.iter().map(|link| (link.id, link.key)).collect();
     queries::count(conn, &links).await
-}
-
-/// The link behind a token with its terms, deleted or not; `None` for anything that is no token of ours
-/// and for links of deleted programs.
-pub async fn find_by_token(
-    conn: &mut PgConnection,
-    token_key: &TokenKey,
-    token: &str,
-) -> Result<Option<LinkTerms>> {
-    match token_key.parse(token.as_bytes()) {
-        Some(key) => queries::find_terms(conn, key).await,
-        None => Ok(None),
-    }
-}
-
-/// The link behind a token of one of this advertiser's programs, with its terms; its program is kept from
-/// being deleted until the transaction ends. Another's token and an unknown one look alike.
-pub async fn load_link_for_advertiser(
-    conn: &mut PgConnection,
-    token_key: &TokenKey,
-    token: &str,
-    advertiser: AgentId,
-) -> Result<LinkTerms> {
-    let terms = match token_key.parse(token.as_bytes()) {
-        Some(key) => queries::hold_terms(conn, key).await?,
-        None => None,
-    };
-    terms.filter(|terms| terms.advertiser_id == advertiser).ok_or_else(|| {
-        Error::not_found(
-            "tracking link in your programs",
-            "Send the `token` of a link of one of your programs as `tracking_token`: the part of its tracking URL behind /api/track/.",
-        )
-        .on_field("tracking_token")
-    })
 }
 
 async fn check_destination(

@@ -1,14 +1,14 @@
 //! SQL of links, and of what happened to them.
 
 use super::destination::Destination;
-use super::model::{Counts, Link, LinkTerms};
+use super::model::{Counts, Link};
 use crate::error::Result;
 use crate::features::partnerships::model::Status as PartnershipStatus;
-use crate::features::programs::model::{Commission, CommissionType, Status as ProgramStatus};
+use crate::features::programs::model::Status as ProgramStatus;
 use crate::page::{Page, Paged};
 use chrono::{DateTime, Utc};
 use shared::LinkKey;
-use shared::click::{ClassSet, ClickClass};
+use shared::click::ClickClass;
 use shared::id::{AgentId, LinkId, PartnershipId, ProgramId};
 use sqlx::PgConnection;
 use std::collections::HashMap;
@@ -308,91 +308,4 @@ pub(crate) async fn count(
         counts.entry(id).or_default().conversions = count;
     }
     Ok(counts)
-}
-
-#[derive(sqlx::FromRow)]
-struct TermsRow {
-    link_id: LinkId,
-    key: i64,
-    sub_id: Option<String>,
-    deleted: bool,
-    partnership_id: PartnershipId,
-    partnership_status: PartnershipStatus,
-    affiliate_id: AgentId,
-    advertiser_id: AgentId,
-    advertiser_number: i32,
-    program_id: ProgramId,
-    program_status: ProgramStatus,
-    commission_type: CommissionType,
-    commission_rate_bp: Option<i32>,
-    commission_fixed_micros: Option<i64>,
-    attribution_days: i32,
-    hold_days: i32,
-    auto_approve_days: i32,
-    pay_classes: i16,
-    dedup_seconds: i32,
-}
-
-impl From<TermsRow> for LinkTerms {
-    fn from(row: TermsRow) -> Self {
-        Self {
-            link_id: row.link_id,
-            key: LinkKey::from_i64(row.key),
-            sub_id: row.sub_id,
-            deleted: row.deleted,
-            partnership_id: row.partnership_id,
-            partnership_status: row.partnership_status,
-            affiliate_id: row.affiliate_id,
-            advertiser_id: row.advertiser_id,
-            advertiser_number: row.advertiser_number,
-            program_id: row.program_id,
-            program_status: row.program_status,
-            commission: Commission::from_columns(
-                row.commission_type,
-                row.commission_rate_bp,
-                row.commission_fixed_micros,
-            ),
-            attribution_days: row.attribution_days,
-            hold_days: row.hold_days,
-            auto_approve_days: row.auto_approve_days,
-            pay_classes: ClassSet(row.pay_classes.cast_unsigned()),
-            dedup_seconds: row.dedup_seconds,
-        }
-    }
-}
-
-macro_rules! select_terms {
-    ($rest:literal) => {
-        concat!(
-            "SELECT links.id AS link_id, links.key, links.sub_id, links.deleted_at IS NOT NULL AS deleted,
-                    partnerships.id AS partnership_id, partnerships.status AS partnership_status,
-                    links.affiliate_id, links.advertiser_id, advertisers.number AS advertiser_number,
-                    programs.id AS program_id, programs.status AS program_status, programs.commission_type,
-                    programs.commission_rate_bp, programs.commission_fixed_micros,
-                    programs.attribution_days, programs.hold_days, programs.auto_approve_days,
-                    programs.pay_classes, programs.dedup_seconds
-               FROM links
-               JOIN partnerships ON partnerships.id = links.partnership_id
-               JOIN programs ON programs.id = links.program_id
-               JOIN agents AS advertisers ON advertisers.id = links.advertiser_id
-              WHERE links.key = $1 ",
-            $rest
-        )
-    };
-}
-
-/// A link with its terms, deleted or not. Links of a deleted program have none.
-pub(crate) async fn find_terms(conn: &mut PgConnection, key: LinkKey) -> Result<Option<LinkTerms>> {
-    let row: Option<TermsRow> =
-        sqlx::query_as(select_terms!("")).bind(key.to_i64()).fetch_optional(conn).await?;
-    Ok(row.map(LinkTerms::from))
-}
-
-/// The same, with the program kept from being deleted until the transaction ends.
-pub(crate) async fn hold_terms(conn: &mut PgConnection, key: LinkKey) -> Result<Option<LinkTerms>> {
-    let row: Option<TermsRow> = sqlx::query_as(select_terms!("FOR KEY SHARE OF programs"))
-        .bind(key.to_i64())
-        .fetch_optional(conn)
-        .await?;
-    Ok(row.map(LinkTerms::from))
 }

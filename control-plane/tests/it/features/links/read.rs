@@ -1,9 +1,7 @@
-//! `GET /api/partnerships/:id/links`, `GET /api/links/:id`, and what others learn from a token.
+//! `GET /api/partnerships/:id/links`, `GET /api/links/:id`.
 
 use crate::harness::TestApp;
 use chrono::TimeDelta;
-use control_plane::error::Code;
-use control_plane::features::links;
 use serde_json::json;
 
 #[tokio::test]
@@ -118,30 +116,4 @@ async fn clicks_show_at_once_and_conversions_too() {
         (&list.expect(200)["data"][0]["clicks"], &list.body["data"][0]["conversions"]),
         (&json!(150), &json!(0))
     );
-}
-
-#[tokio::test]
-async fn a_token_leads_its_advertiser_to_the_terms_and_nobody_else() {
-    let app = TestApp::start().await;
-    let offer = app.offer().await;
-    let stranger = app.agent("Stranger").await;
-    let key = app.app.token_key();
-    let mut conn = app.app.db().acquire().await.unwrap();
-    let advertiser = offer.advertiser.agent_id();
-    let terms = links::ops::load_link_for_advertiser(&mut conn, key, &offer.token, advertiser).await.unwrap();
-    assert_eq!((terms.link_id.to_string(), terms.key), (offer.link.clone(), offer.key));
-    assert_eq!((terms.attribution_days, terms.hold_days, terms.auto_approve_days), (30, 0, 45));
-    assert_eq!(terms.advertiser_number, app.number(&offer.advertiser).await);
-    let made_up = key.mint(shared::LinkKey(1)).to_string();
-    for (token, who) in
-        [(offer.token.as_str(), stranger.agent_id()), (made_up.as_str(), advertiser), ("x", advertiser)]
-    {
-        let error = links::ops::load_link_for_advertiser(&mut conn, key, token, who).await.unwrap_err();
-        assert_eq!((error.code, error.field.as_deref()), (Code::NotFound, Some("tracking_token")));
-    }
-    offer.affiliate.delete(&format!("/api/links/{}", offer.link)).await.expect(200);
-    let deleted = links::ops::find_by_token(&mut conn, key, &offer.token).await.unwrap().unwrap();
-    assert!(deleted.deleted, "a deleted link still has its terms");
-    offer.advertiser.delete(&format!("/api/programs/{}", offer.program)).await.expect(200);
-    assert_eq!(links::ops::find_by_token(&mut conn, key, &offer.token).await.unwrap(), None);
 }
