@@ -260,9 +260,10 @@ pub(super) async fn poison_frames(stack: &mut Stack) -> anyhow::Result<()> {
 /// Left where it is, and nothing else waits for it.
 pub(super) async fn unknown_version(stack: &mut Stack) -> anyhow::Result<()> {
     let mut redis = stack.redis().await?;
-    for stream in streams() {
+    for (nth, stream) in streams().enumerate() {
         let mut bytes = b"AOSF\xff".to_vec();
-        bytes.extend([0; 200]);
+        // Equal bytes would be copies of one frame, of which one is enough.
+        bytes.extend([nth as u8; 200]);
         redis::cmd("XADD").arg(&stream).arg("*").arg("f").arg(bytes).query_async::<()>(&mut redis).await?;
     }
     pause(Duration::from_secs(4)).await;
