@@ -115,6 +115,9 @@ pub struct Settings {
     /// Connections to Postgres for the drainer and the jobs.
     #[arg(long, env = "AOS_DB_WORKER_CONNECTIONS", global = true, default_value_t = 8)]
     pub db_worker_connections: u32,
+    /// Days clicks are kept; hourly counts stay. At least 9; 0 keeps them for ever.
+    #[arg(long, env = "AOS_CLICK_DAYS", global = true, default_value_t = 30)]
+    pub click_days: u32,
     /// Sign-ups and quickstarts one client address may make in an hour; 0 lifts the limit.
     #[arg(long, env = "AOS_SIGNUPS_PER_HOUR", global = true, default_value_t = 60)]
     pub signups_per_hour: u32,
@@ -166,6 +169,8 @@ pub struct Config {
     pub db_read_connections: u32,
     /// Connections of workers.
     pub db_worker_connections: u32,
+    /// Days clicks are kept; 0 for ever.
+    pub click_days: u32,
     /// Limit of the public POSTs per client address and hour; 0 for none.
     pub signups_per_hour: u32,
     /// Networks open to webhooks beside the public internet.
@@ -235,6 +240,7 @@ impl Config {
                 db_api_connections: settings.db_api_connections.max(1),
                 db_read_connections: settings.db_read_connections.max(1),
                 db_worker_connections: settings.db_worker_connections.max(2),
+                click_days: settings.click_days,
                 signups_per_hour: settings.signups_per_hour,
                 egress_allow,
                 slat_generation: settings.slat_generation,
@@ -276,6 +282,7 @@ impl Config {
             format!("AOS_DB_API_CONNECTIONS={}", self.db_api_connections),
             format!("AOS_DB_READ_CONNECTIONS={}", self.db_read_connections),
             format!("AOS_DB_WORKER_CONNECTIONS={}", self.db_worker_connections),
+            format!("AOS_CLICK_DAYS={}", self.click_days),
             format!("AOS_SIGNUPS_PER_HOUR={}", self.signups_per_hour),
             format!(
                 "AOS_EGRESS_ALLOW={}",

@@ -1,8 +1,9 @@
 //! What others ask of clicks. The caller owns the connection.
 
+use super::model::StoredClick;
 use super::queries;
 use crate::error::Result;
-use shared::LinkKey;
+use shared::{ClickId, LinkKey};
 use sqlx::PgConnection;
 use std::collections::HashMap;
 
@@ -14,4 +15,9 @@ pub async fn count_by_link(conn: &mut PgConnection, links: &[LinkKey]) -> Result
     let keys: Vec<i64> = links.iter().map(|link| link.to_i64()).collect();
     let counts = queries::count_by_link(conn, &keys).await?;
     Ok(counts.into_iter().map(|(key, clicks)| (LinkKey::from_i64(key), clicks)).collect())
+}
+
+/// The stored click behind an id; `None` until the drainer has stored it, or after its day was dropped.
+pub async fn find(conn: &mut PgConnection, id: &ClickId) -> Result<Option<StoredClick>> {
+    queries::find_click(conn, id).await
 }

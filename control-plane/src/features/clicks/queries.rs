@@ -2,7 +2,7 @@
 
 use super::fold::{Delta, HourKey, HourSum, start_of};
 use crate::error::Result;
-use sqlx::PgConnection;
+use sqlx::{Connection, PgConnection};
 use std::collections::BTreeMap;
 
 /// Delta rows looked at by a reader that adds what is not folded yet. A fold that is behind by more makes
@@ -78,9 +78,110 @@ pub(crate) async fn ensure_partitions(
     first: chrono::NaiveDate,
     last: chrono::NaiveDate,
 ) -> Result<i32> {
-    Ok(sqlx::query_scalar("SELECT ensure_click_partitions($1, $2)")
+    let mut tx = conn.begin().await?;
+    // A statement of its own: only the next one sees what whoever had the lock has made.
+    sqlx::query("SELECT pg_advisory_xact_lock(hashtextextended('click partitions', 0))")
+        .execute(&mut *tx)
+        .await?;
+    let made = sqlx::query_scalar("SELECT ensure_click_partitions($1, $2)")
         .bind(first)
         .bind(last)
-        .fetch_one(conn)
-        .await?)
+        .fetch_one(&mut *tx)
+        .await?;
+    tx.commit().await?;
+    Ok(made)
+}
+
+/// The oldest day that has a partition.
+pub(crate) async fn oldest_partition(conn: &mut PgConnection) -> Result<Option<chrono::NaiveDate>> {
+    Ok(sqlx::query_scalar(
+        "SELECT min(to_date(right(child.relname, 8), 'YYYYMMDD'))
+           FROM pg_inherits
+           JOIN pg_class AS child ON child.oid = pg_inherits.inhrelid
+          WHERE pg_inherits.inhparent = 'clicks'::REGCLASS AND child.relname ~ '^clicks_[0-9]{8}$'",
+    )
+    .fetch_one(conn)
+    .await?)
+}
+
+/// Drops a day; its rows stay in the sums.
+pub(crate) async fn drop_partition(
+    conn: &mut PgConnection,
+    day: chrono::NaiveDate,
+    now: chrono::DateTime<chrono::Utc>,
+) -> Result<bool> {
+    Ok(sqlx::query_scalar("SELECT drop_click_partition($1, $2)").bind(day).bind(now).fetch_one(conn).await?)
+}
+
+/// A stored click, by what its id says. A time that was corrected when it was stored is not where the id says,
+/// so the second look goes through all days.
+pub(crate) async fn find_click(
+    conn: &mut PgConnection,
+    id: &shared::ClickId,
+) -> Result<Option<super::model::StoredClick>> {
+    let at = chrono::DateTime::from_timestamp_millis(id.at_ms).unwrap_or_default();
+    let found = sqlx::query_as(
+        "SELECT at, advertiser, class, flags, country, notes
+           FROM clicks
+          WHERE at = $1 AND seq = $2 AND spool_tag = $3 AND link_key = $4
+          LIMIT 1",
+    )
+    .bind(at)
+    .bind(id.seq as i64)
+    .bind(id.spool_tag as i32)
+    .bind(id.link.to_i64())
+    .fetch_optional(&mut *conn)
+    .await?;
+    if found.is_some() {
+        return Ok(found);
+    }
+    Ok(sqlx::query_as(
+        "SELECT at, advertiser, class, flags, country, notes
+           FROM clicks
+          WHERE seq = $1 AND spool_tag = $2 AND link_key = $3 AND flags & 2 = 2
+          LIMIT 1",
+    )
+    .bind(id.seq as i64)
+    .bind(id.spool_tag as i32)
+    .bind(id.link.to_i64())
+    .fetch_optional(conn)
+    .await?)
+}
+
+/// How far everything between the edges and the usage has come.
+#[derive(Debug, sqlx::FromRow)]
+pub(crate) struct PipelineRow {
+    pub(crate) stored: i64,
+    pub(crate) parked: i64,
+    pub(crate) declared_loss: i64,
+    pub(crate) off: i64,
+    pub(crate) parked_frames: i64,
+    pub(crate) waiting_batches: i64,
+    pub(crate) waiting_since: Option<chrono::DateTime<chrono::Utc>>,
+    pub(crate) oldest_clock: Option<chrono::DateTime<chrono::Utc>>,
+    pub(crate) outbox: i64,
+    pub(crate) outbox_since: Option<chrono::DateTime<chrono::Utc>>,
+    pub(crate) undated: bool,
+}
+
+pub(crate) async fn load_pipeline(
+    conn: &mut PgConnection,
+    live_since: chrono::DateTime<chrono::Utc>,
+) -> Result<PipelineRow> {
+    Ok(sqlx::query_as(
+        "SELECT coalesce(sum(stored), 0)::BIGINT AS stored, coalesce(sum(parked), 0)::BIGINT AS parked,
+                coalesce(sum(declared_loss), 0)::BIGINT AS declared_loss,
+                coalesce(sum(abs(watermark - stored - parked - declared_loss)), 0)::BIGINT AS off,
+                min(clock_at) FILTER (WHERE NOT finished AND updated_at > $1) AS oldest_clock,
+                (SELECT count(*) FROM parked_frames) AS parked_frames,
+                (SELECT count(*) FROM click_deltas) AS waiting_batches,
+                (SELECT min(created_at) FROM click_deltas) AS waiting_since,
+                (SELECT count(*) FROM link_outbox) AS outbox,
+                (SELECT min(created_at) FROM link_outbox) AS outbox_since,
+                EXISTS (SELECT FROM clicks_default) AS undated
+           FROM spools",
+    )
+    .bind(live_since)
+    .fetch_one(conn)
+    .await?)
 }

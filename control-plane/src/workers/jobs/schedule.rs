@@ -20,6 +20,18 @@ pub const JOBS: &[Job] = &[
         run: |app| Box::pin(clicks::partitions::job(app)),
     },
     Job {
+        name: "drop old clicks",
+        every: Duration::from_hours(1),
+        alone: true,
+        run: |app| Box::pin(clicks::partitions::drop_old(app)),
+    },
+    Job {
+        name: "measure the pipeline",
+        every: Duration::from_secs(10),
+        alone: true,
+        run: |app| Box::pin(clicks::measure::job(app)),
+    },
+    Job {
         name: "renew subscriptions",
         every: Duration::from_secs(10),
         alone: false,

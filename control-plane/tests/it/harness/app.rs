@@ -50,6 +50,7 @@ impl TestApp {
             db_api_connections: 8,
             db_read_connections: 4,
             db_worker_connections: 4,
+            click_days: 30,
             signups_per_hour: 0,
             egress_allow: vec!["127.0.0.0/8".parse().unwrap()],
             slat_generation: 1,

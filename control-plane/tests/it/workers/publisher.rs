@@ -80,3 +80,39 @@ async fn an_emptied_redis_is_filled_before_it_gets_an_epoch() {
     assert_ne!(epoch(&app).await, Some(first));
     assert_eq!(app.changes().await, [], "edges compare what they know; they need no list of it");
 }
+
+#[tokio::test]
+async fn a_link_is_in_redis_within_a_second_of_its_creation() {
+    let app = TestApp::start().await;
+    app.app.tasks().spawn(Publisher::new(&app.app).unwrap().run());
+    let offer = app.offer().await;
+    let started = std::time::Instant::now();
+    while app.record(offer.key).await.is_none() {
+        assert!(started.elapsed() < std::time::Duration::from_secs(1));
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_publisher_that_was_frozen_brings_no_old_state_back() {
+    let app = TestApp::start().await;
+    let offer = app.offer().await;
+    let mut publisher = Publisher::new(&app.app).unwrap();
+    publish_all(&mut publisher).await;
+    let mut redis = app.app.redis().get().await.unwrap();
+    let key = app.app.keys().link(offer.key);
+    let newer: Vec<u8> = redis.get(&key).await.unwrap();
+    let mut high = newer.clone();
+    // A record whose version is above all that Postgres will draw for a long time.
+    high[8..16].copy_from_slice(&(1_u64 << 40).to_be_bytes());
+    redis.set::<_, _, ()>(&key, &high).await.unwrap();
+    let changes = app.changes().await.len();
+    sqlx::query("INSERT INTO link_outbox (subject, subject_id, created_at) VALUES ('link', $1::UUID, now())")
+        .bind(&offer.link)
+        .execute(app.app.db())
+        .await
+        .unwrap();
+    publish_all(&mut publisher).await;
+    assert_eq!(redis.get::<_, Vec<u8>>(&key).await.unwrap(), high, "the lower version is not written");
+    assert_eq!(app.changes().await.len(), changes, "nor announced");
+}
