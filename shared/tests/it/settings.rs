@@ -1,0 +1,42 @@
+//! Every setting of a program stands in its example under `deploy/env`, and nothing else does.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+fn read(path: &str) -> String {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("a crate lies in the workspace");
+    std::fs::read_to_string(root.join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+/// Names such as `AOS_ADDR` that follow `before`.
+fn names(text: &str, before: &str) -> BTreeSet<String> {
+    text.match_indices(before)
+        .filter_map(|(at, _)| text.get(at + before.len()..))
+        .map(|rest| rest.chars().take_while(|letter| letter.is_ascii_uppercase() || *letter == '_').collect())
+        .filter(|name: &String| name.starts_with("AOS_"))
+        .collect()
+}
+
+fn check(program: &str) {
+    let settings = names(&read(&format!("{program}/src/config.rs")), "env = \"");
+    let example: String = read(&format!("deploy/env/{program}.env.example"))
+        .lines()
+        .map(|line| format!("\n{}", line.trim_start_matches('#')))
+        .collect();
+    assert!(settings.len() > 10, "{program} has settings: {settings:?}");
+    assert_eq!(
+        settings,
+        names(&example, "\n"),
+        "deploy/env/{program}.env.example lists other settings than {program}"
+    );
+}
+
+#[test]
+fn every_setting_of_the_edge_is_in_its_example() {
+    check("tracker-edge");
+}
+
+#[test]
+fn every_setting_of_the_control_plane_is_in_its_example() {
+    check("control-plane");
+}
