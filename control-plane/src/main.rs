@@ -6,6 +6,7 @@ use anyhow::Context;
 use clap::Parser;
 use control_plane::config::{Cli, Command, Config};
 use control_plane::features::links::publish::Publisher;
+use control_plane::features::webhooks;
 use control_plane::redis::Target;
 use control_plane::workers::drainer::Drainer;
 use control_plane::workers::jobs;
@@ -130,6 +131,7 @@ async fn roles(command: Command, config: Config) -> anyhow::Result<()> {
     }
     if matches!(command, Command::All | Command::Work) {
         app.tasks().spawn(Publisher::new(&app)?.run());
+        app.tasks().spawn(webhooks::deliver::run(app.clone()));
         jobs::runner::start(&app, jobs::schedule::JOBS);
     }
     shared::shutdown::signal().await.context("cannot wait for signals")?;

@@ -2,6 +2,7 @@
 
 use crate::error::{Code, Error, Result};
 use crate::features::programs::model::{Commission, Status as ProgramStatus};
+use crate::features::webhooks::event::PartnershipObject;
 use crate::named::named;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -77,6 +78,22 @@ pub struct Filter {
 }
 
 impl Partnership {
+    /// What its events say.
+    pub fn as_event(&self) -> PartnershipObject {
+        PartnershipObject {
+            id: self.id,
+            status: self.status.as_str().to_owned(),
+            program_id: self.program_id,
+            program_name: self.program_name.clone(),
+            advertiser_id: self.advertiser_id,
+            affiliate_id: self.affiliate_id,
+            affiliate_name: self.affiliate_name.clone(),
+            affiliate_handle: self.affiliate_handle.clone(),
+            message: self.message.clone(),
+            created_at: self.created_at.into(),
+        }
+    }
+
     /// Which side an agent is on; `None` for a stranger, who may not know that it exists.
     pub fn side_of(&self, agent: AgentId) -> Option<Side> {
         if agent == self.advertiser_id {

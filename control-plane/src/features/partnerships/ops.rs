@@ -4,6 +4,7 @@ use super::model::{Filter, Partnership, Side, Status};
 use super::queries::{self, NewPartnership};
 use crate::error::{Code, Error, Result};
 use crate::features::programs::model::{ApprovalMode, Program, Status as ProgramStatus};
+use crate::features::webhooks::{self, event::Event};
 use crate::page::{Page, Paged};
 use shared::Clock;
 use shared::id::{AgentId, PartnershipId, ProgramId};
@@ -36,12 +37,25 @@ pub async fn join(
         NewPartnership { program: program.id, affiliate, advertiser: program.advertiser_id, status, message };
     // The program's lock keeps a second join out; the constraint would catch one that has no lock.
     match queries::insert_partnership(conn, &new, clock.now()).await? {
-        Some(id) => load(conn, id).await,
+        Some(id) => {
+            let joined = load(conn, id).await?;
+            webhooks::ops::emit(conn, clock, &Event::AffiliateJoined(joined.as_event())).await?;
+            tell_approved(conn, clock, &joined).await?;
+            Ok(joined)
+        }
         None => match queries::find_live(conn, program.id, affiliate).await? {
             Some(live) => Err(already_affiliated(&live)),
             None => Err(Error::unavailable(anyhow::anyhow!("a partnership was cancelled during the join"))),
         },
     }
+}
+
+/// Tells both sides when a partnership has just become approved.
+async fn tell_approved(conn: &mut PgConnection, clock: &dyn Clock, partnership: &Partnership) -> Result<()> {
+    if partnership.status != Status::Approved {
+        return Ok(());
+    }
+    webhooks::ops::emit(conn, clock, &Event::AffiliateApproved(partnership.as_event())).await
 }
 
 fn already_affiliated(live: &Partnership) -> Error {
@@ -115,7 +129,9 @@ pub async fn set_status(
 ) -> Result<Partnership> {
     let next = partnership.step(to)?;
     queries::update_status(conn, partnership.id, next, clock.now()).await?;
-    load(conn, partnership.id).await
+    let partnership = load(conn, partnership.id).await?;
+    tell_approved(conn, clock, &partnership).await?;
+    Ok(partnership)
 }
 
 /// Cancels every partnership of an affiliate, as cancelling each would.

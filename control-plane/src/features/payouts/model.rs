@@ -147,18 +147,20 @@ pub struct Payout {
 }
 
 impl Payout {
-    /// As events tell of it.
+    /// What its events say.
     pub fn as_event(&self) -> PayoutObject {
         PayoutObject {
             id: self.id,
             status: self.status.as_str().to_owned(),
             method: self.method.as_str().to_owned(),
-            program_id: Some(self.program_id),
+            program_id: self.program_id,
             advertiser_id: self.advertiser_id,
             affiliate_id: self.affiliate_id,
             amount: self.amount_micros,
             currency: self.currency.clone(),
             commission_count: self.commission_count,
+            reference: self.reference.clone(),
+            failure: self.failure.clone(),
             created_at: self.created_at.into(),
             paid_at: self.paid_at.map(Into::into),
         }

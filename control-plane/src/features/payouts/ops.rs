@@ -141,9 +141,8 @@ pub async fn process(
 /// Tells both sides how payouts stand now, and gives them.
 async fn announce(conn: &mut PgConnection, clock: &dyn Clock, ids: &[PayoutId]) -> Result<Vec<Payout>> {
     let payouts = queries::list_by_ids(conn, ids).await?;
-    for payout in &payouts {
-        webhooks::ops::emit(conn, clock, &Event::PayoutProcessed(payout.as_event())).await?;
-    }
+    let events: Vec<_> = payouts.iter().map(|payout| Event::PayoutProcessed(payout.as_event())).collect();
+    webhooks::ops::emit_all(conn, clock, &events).await?;
     Ok(payouts)
 }
 

@@ -4,6 +4,7 @@
 //! an object is a promise to receivers: members are added, never changed; anything else is a new
 //! [`VERSION`] beside the old one.
 
+use super::wire::{Head, render};
 use crate::money::Micros;
 use crate::time::At;
 use serde::{Deserialize, Serialize};
@@ -57,6 +58,13 @@ macro_rules! event_types {
             }
         }
 
+        impl EventType {
+            /// Every name, for messages.
+            pub fn list() -> String {
+                [$(concat!("`", $text, "`")),*].join(", ")
+            }
+        }
+
         impl Event {
             /// Its name.
             pub const fn event_type(&self) -> EventType {
@@ -99,13 +107,27 @@ impl FromStr for EventType {
 }
 
 /// What an event is about, and who is told.
-pub(super) trait Object: Serialize {
-    /// The word in `object`.
-    const NAME: &'static str;
+pub(super) trait Object {
     /// What sequences are counted for.
     fn object_id(&self) -> Uuid;
     /// The sides of it.
     fn audience(&self) -> Vec<AgentId>;
+    /// The event's text.
+    fn render(&self, head: &Head) -> serde_json::Result<String>;
+}
+
+impl Event {
+    /// What it is about.
+    pub(super) fn object(&self) -> &dyn Object {
+        match self {
+            Self::AffiliateJoined(object) | Self::AffiliateApproved(object) => object,
+            Self::ConversionCreated(object)
+            | Self::ConversionApproved(object)
+            | Self::ConversionRejected(object) => object,
+            Self::PayoutProcessed(object) => object,
+            Self::MatchSuggested(object) | Self::MatchProgramSuggested(object) => object,
+        }
+    }
 }
 
 /// An affiliate in a program.
@@ -129,6 +151,12 @@ pub struct PartnershipObject {
     /// Who promotes it.
     #[schema(value_type = Uuid)]
     pub affiliate_id: AgentId,
+    /// The affiliate's name.
+    #[schema(example = "GPT4Shopper")]
+    pub affiliate_name: String,
+    /// Its handle.
+    #[schema(example = "gpt4-shopper")]
+    pub affiliate_handle: String,
     /// What the affiliate wrote when it joined.
     pub message: Option<String>,
     /// When it joined.
@@ -186,15 +214,15 @@ pub struct PayoutObject {
     /// The payout's id.
     #[schema(value_type = Uuid)]
     pub id: PayoutId,
-    /// `pending`, `processing`, `paid`, `failed`.
+    /// `awaiting_funds`, `pending`, `processing`, `paid`, `failed`.
     #[schema(example = "paid")]
     pub status: String,
     /// `wallet`, `usdc`, `external`.
     #[schema(example = "wallet")]
     pub method: String,
-    /// The program it is for, when it is for one.
-    #[schema(value_type = Option<Uuid>)]
-    pub program_id: Option<ProgramId>,
+    /// The program it is for.
+    #[schema(value_type = Uuid)]
+    pub program_id: ProgramId,
     /// Who pays.
     #[schema(value_type = Uuid)]
     pub advertiser_id: AgentId,
@@ -208,6 +236,10 @@ pub struct PayoutObject {
     pub currency: String,
     /// How many commissions it covers.
     pub commission_count: i64,
+    /// What names the payment outside, such as a transaction.
+    pub reference: Option<String>,
+    /// Why it failed.
+    pub failure: Option<String>,
     /// When it was made.
     pub created_at: At,
     /// When it was paid.
@@ -241,50 +273,27 @@ pub struct SuggestionObject {
     pub created_at: At,
 }
 
-impl Object for PartnershipObject {
-    const NAME: &'static str = "partnership";
+macro_rules! objects {
+    ($($object:ident = $name:literal, told: $($side:ident),+;)*) => {$(
+        impl Object for $object {
+            fn object_id(&self) -> Uuid {
+                self.id.uuid()
+            }
 
-    fn object_id(&self) -> Uuid {
-        self.id.uuid()
-    }
+            fn audience(&self) -> Vec<AgentId> {
+                vec![$(self.$side),+]
+            }
 
-    fn audience(&self) -> Vec<AgentId> {
-        vec![self.advertiser_id, self.affiliate_id]
-    }
+            fn render(&self, head: &Head) -> serde_json::Result<String> {
+                render(head, $name, self)
+            }
+        }
+    )*};
 }
 
-impl Object for ConversionObject {
-    const NAME: &'static str = "conversion";
-
-    fn object_id(&self) -> Uuid {
-        self.id.uuid()
-    }
-
-    fn audience(&self) -> Vec<AgentId> {
-        vec![self.advertiser_id, self.affiliate_id]
-    }
-}
-
-impl Object for PayoutObject {
-    const NAME: &'static str = "payout";
-
-    fn object_id(&self) -> Uuid {
-        self.id.uuid()
-    }
-
-    fn audience(&self) -> Vec<AgentId> {
-        vec![self.advertiser_id, self.affiliate_id]
-    }
-}
-
-impl Object for SuggestionObject {
-    const NAME: &'static str = "suggestion";
-
-    fn object_id(&self) -> Uuid {
-        self.id.uuid()
-    }
-
-    fn audience(&self) -> Vec<AgentId> {
-        vec![self.agent_id]
-    }
+objects! {
+    PartnershipObject = "partnership", told: advertiser_id, affiliate_id;
+    ConversionObject = "conversion", told: advertiser_id, affiliate_id;
+    PayoutObject = "payout", told: advertiser_id, affiliate_id;
+    SuggestionObject = "suggestion", told: agent_id;
 }

@@ -10,9 +10,16 @@
 //! missed nothing below it; every delivery is tried until it is answered with 2xx or given up.
 //! Others may call: `ops::emit` with an [`event::Event`].
 
+pub mod deliver;
+pub mod deliveries;
+pub mod endpoints;
 pub mod event;
 pub mod feed;
+pub mod model;
 pub mod ops;
 pub(crate) mod queries;
 pub mod routes;
+pub mod sample;
+pub mod signing;
+pub mod trial;
 pub mod wire;

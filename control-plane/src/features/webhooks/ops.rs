@@ -1,51 +1,54 @@
-//! Steps on events. The caller owns the transaction.
+//! Writing events. The caller owns the transaction.
 
-use super::event::{Event, EventType, Object};
+use super::event::Event;
 use super::queries::{self, NewEvent};
-use super::wire::render;
+use super::wire::Head;
 use crate::error::{Error, Result};
 use shared::Clock;
 use shared::id::EventId;
 use sqlx::PgConnection;
+use std::collections::HashSet;
 
 /// Writes an event in the caller's transaction: it happens if and only if what it reports does.
-/// Call it last, with the object as it is then.
-pub async fn emit(conn: &mut PgConnection, clock: &dyn Clock, event: &Event) -> Result<EventId> {
-    let event_type = event.event_type();
-    match event {
-        Event::AffiliateJoined(object) | Event::AffiliateApproved(object) => {
-            write(conn, clock, event_type, object).await
-        }
-        Event::ConversionCreated(object)
-        | Event::ConversionApproved(object)
-        | Event::ConversionRejected(object) => write(conn, clock, event_type, object).await,
-        Event::PayoutProcessed(object) => write(conn, clock, event_type, object).await,
-        Event::MatchSuggested(object) | Event::MatchProgramSuggested(object) => {
-            write(conn, clock, event_type, object).await
-        }
-    }
+/// Call it when the object is as it will be committed.
+pub async fn emit(conn: &mut PgConnection, clock: &dyn Clock, event: &Event) -> Result<()> {
+    emit_all(conn, clock, std::slice::from_ref(event)).await
 }
 
-async fn write<T: Object + Sync>(
-    conn: &mut PgConnection,
-    clock: &dyn Clock,
-    event_type: EventType,
-    object: &T,
-) -> Result<EventId> {
-    let id = EventId::generate();
+/// The same for many, in two statements.
+pub async fn emit_all(conn: &mut PgConnection, clock: &dyn Clock, events: &[Event]) -> Result<()> {
+    let mut rest = events;
+    while !rest.is_empty() {
+        // One statement cannot count two events of one object.
+        let mut objects = HashSet::new();
+        let distinct = rest.iter().take_while(|event| objects.insert(event.object().object_id())).count();
+        let (now, later) = rest.split_at(distinct);
+        write(conn, clock, now).await?;
+        rest = later;
+    }
+    Ok(())
+}
+
+async fn write(conn: &mut PgConnection, clock: &dyn Clock, events: &[Event]) -> Result<()> {
     let now = clock.now();
-    let sequence = queries::next_sequence(conn, object.object_id()).await?;
-    let payload = render(id.uuid(), event_type, now.into(), false, sequence, object).map_err(Error::bug)?;
-    let new = NewEvent {
-        id,
-        event_type,
-        object: object.object_id(),
-        sequence,
-        audience: &object.audience(),
-        payload: &payload,
-        now,
-    };
-    queries::insert_event(conn, &new).await?;
-    metrics::counter!("cp_events_total", "type" => event_type.as_str()).increment(1);
-    Ok(id)
+    let objects: Vec<_> = events.iter().map(|event| event.object().object_id()).collect();
+    let sequences = queries::next_sequences(conn, &objects).await?;
+    let mut new = Vec::with_capacity(events.len());
+    for event in events {
+        let (event_type, object) = (event.event_type(), event.object());
+        let uncounted = || Error::bug(anyhow::anyhow!("an event's object was not counted"));
+        let sequence = *sequences.get(&object.object_id()).ok_or_else(uncounted)?;
+        let id = EventId::generate();
+        let head = Head { id: id.uuid(), event_type, created_at: now.into(), test: false, sequence };
+        new.push(NewEvent {
+            id,
+            event_type,
+            object: object.object_id(),
+            sequence,
+            audience: object.audience(),
+            payload: object.render(&head).map_err(Error::bug)?,
+        });
+        metrics::counter!("cp_events_total", "type" => event_type.as_str()).increment(1);
+    }
+    queries::insert_events(conn, &new, now).await
 }

@@ -15,7 +15,10 @@ use utoipa_axum::routes;
 
 /// The routes of events and webhooks.
 pub fn router() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(list_events))
+    OpenApiRouter::new()
+        .routes(routes!(list_events))
+        .merge(super::endpoints::routes::router())
+        .merge(super::deliveries::routes::router())
 }
 
 /// Read your events

@@ -1,7 +1,7 @@
 //! All periodic jobs, a line each.
 
 use super::Job;
-use crate::features::{clicks, conversions, network, payouts, subscriptions, wallet};
+use crate::features::{clicks, conversions, network, payouts, subscriptions, wallet, webhooks};
 use crate::web::idempotency;
 use std::time::Duration;
 
@@ -66,6 +66,12 @@ pub const JOBS: &[Job] = &[
         every: Duration::from_mins(1),
         alone: true,
         run: |app| Box::pin(idempotency::forget_job(app)),
+    },
+    Job {
+        name: "forget old events",
+        every: Duration::from_mins(10),
+        alone: true,
+        run: |app| Box::pin(webhooks::feed::job(app)),
     },
 ];
 

@@ -134,6 +134,18 @@ impl TestApp {
         }
     }
 
+    /// Signs up an agent that is on Pro.
+    pub(crate) async fn pro(&self, name: &str) -> Client {
+        let agent = self.agent(name).await;
+        self.set_tier(&agent, "pro").await;
+        agent
+    }
+
+    /// Starts a worker that delivers webhooks.
+    pub(crate) fn deliver(&self) {
+        self.app.tasks().spawn(control_plane::features::webhooks::deliver::run(self.app.clone()));
+    }
+
     /// What its clock shows.
     pub(crate) fn clock_now(&self) -> DateTime<Utc> {
         self.app.clock().now()

@@ -6,9 +6,11 @@ mod client;
 mod database;
 mod edge;
 mod factory;
+mod receiver;
 mod rows;
 
 pub(crate) use app::TestApp;
 pub(crate) use client::{Client, Reply};
 pub(crate) use edge::{SHARDS, TestSpool};
 pub(crate) use factory::Offer;
+pub(crate) use receiver::{Answer, Received, Receiver};

@@ -1,13 +1,14 @@
 //! Events as they are written and pulled: `GET /api/events`.
 
 use crate::harness::{Client, Offer, TestApp};
+use chrono::TimeDelta;
 use control_plane::features::webhooks;
 use serde_json::{Value, json};
 
 /// Lets what is committed into the feeds.
 pub(super) async fn advance(app: &TestApp) {
     let mut tx = app.app.db_worker().begin().await.unwrap();
-    webhooks::feed::advance(&mut tx).await.unwrap();
+    webhooks::feed::advance(&mut tx, app.app.clock()).await.unwrap();
     tx.commit().await.unwrap();
 }
 
@@ -53,19 +54,22 @@ async fn both_sides_read_the_same_events_in_order() {
         .map(|event| (event["type"].as_str().unwrap(), event["data"]["sequence"].as_i64().unwrap()))
         .collect();
     let expected = [
+        ("affiliate.joined", 1),
+        ("affiliate.approved", 2),
         ("conversion.created", 1),
         ("conversion.approved", 2),
         ("conversion.rejected", 3),
         ("conversion.created", 1),
     ];
     assert_eq!(seen, expected);
-    let data = &events[0]["data"];
+    assert_eq!(events[0]["data"]["affiliate_handle"], "affiliate");
+    let data = &events[2]["data"];
     assert_eq!((&data["object"], &data["version"]), (&json!("conversion"), &json!(1)));
     for member in ["id", "program_id", "affiliate_id", "revenue_amount", "commission_amount", "created_at"] {
         assert_eq!(data[member], first[member], "{member}");
     }
     assert_eq!(data["status"], "pending");
-    assert_eq!(events[2]["data"]["status"], "rejected");
+    assert_eq!(events[4]["data"]["status"], "rejected");
     assert_eq!(events[0]["created_at"], "2026-06-15T12:00:00.000Z");
 }
 
@@ -79,7 +83,8 @@ async fn what_is_refused_or_rolled_back_has_no_event() {
     let body = json!({"tracking_token": offer.token, "event_type": "click"});
     offer.advertiser.post("/api/conversions/track", body).await.expect(201);
     advance(&app).await;
-    assert_eq!(pull(&offer.advertiser).await.len(), 1);
+    let types: Vec<_> = pull(&offer.advertiser).await.iter().map(|event| event["type"].clone()).collect();
+    assert_eq!(types, ["affiliate.joined", "affiliate.approved", "conversion.created"]);
 }
 
 #[tokio::test]
@@ -100,7 +105,7 @@ async fn a_late_commit_is_read_by_whoever_has_read_on() {
     advance(&app).await;
     let reply = offer.affiliate.get("/api/events").await;
     let page = reply.expect(200);
-    assert_eq!(page["data"].as_array().unwrap().len(), 2);
+    assert_eq!(page["data"].as_array().unwrap().len(), 4);
     let after = page["next_after"].as_str().unwrap().to_owned();
     slow.commit().await.unwrap();
     advance(&app).await;
@@ -121,4 +126,33 @@ async fn a_position_stays_good_and_a_wrong_one_is_said() {
     }
     app.anyone().get("/api/events").await.is_error(401, "api_key_missing");
     agent.post("/api/events", json!({})).await.is_error(405, "method_not_allowed");
+}
+
+#[tokio::test]
+async fn events_are_kept_for_thirty_days() {
+    let app = TestApp::start().await;
+    let offer = app.offer().await;
+    sale(&offer, "order-1").await;
+    advance(&app).await;
+    let after = offer.affiliate.get("/api/events").await.expect(200)["next_after"].clone();
+    let path = format!("/api/events?after={}", after.as_str().unwrap());
+    for (days, left) in [(30, 3), (2, 0)] {
+        app.clock.advance(TimeDelta::days(days));
+        webhooks::feed::job(app.app.clone()).await.unwrap();
+        assert_eq!(pull(&offer.affiliate).await.len(), left, "{days}");
+    }
+    let events: i64 =
+        sqlx::query_scalar("SELECT count(*) FROM events").fetch_one(app.app.db()).await.unwrap();
+    assert_eq!(events, 0);
+    // The position is still good, and the object's sequence goes on where it was.
+    let id: Value = offer
+        .advertiser
+        .get(&format!("/api/programs/{}/conversions", offer.program))
+        .await
+        .expect(200)["data"][0]["id"]
+        .clone();
+    decide(&offer, &id, "approved").await;
+    advance(&app).await;
+    let reply = offer.affiliate.get(&path).await;
+    assert_eq!(reply.expect(200)["data"][0]["data"]["sequence"], 2);
 }

@@ -1,3 +1,5 @@
 //! Events and webhooks.
 
+mod deliveries;
+mod endpoints;
 mod events;

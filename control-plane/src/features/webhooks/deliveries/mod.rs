@@ -1,0 +1,5 @@
+//! Deliveries as their owner sees them: the log of tries, and sending one again.
+
+pub mod ops;
+pub(crate) mod queries;
+pub mod routes;
