@@ -1,3 +1,4 @@
 //! Other doors into the same features. They translate words and shapes; they own no rule and no SQL.
 
 pub mod attribution_v1;
+pub mod docs;

@@ -38,6 +38,7 @@ pub fn build(app: &App) -> Router {
     let (routes, document) = described().split_for_parts();
     let routes = routes
         .merge(openapi::routes(&document, app.config()))
+        .merge(crate::surfaces::docs::routes(&document, app.config()))
         .fallback(middleware::unknown_route)
         .method_not_allowed_fallback(middleware::wrong_method)
         .layer(DefaultBodyLimit::max(BODY_LEN_MAX))

@@ -1,0 +1,44 @@
+//! Documentation that the service carries with it: `/docs` for people, `/llms.txt` for agents.
+//!
+//! Both are made once, at start: `/docs` from the OpenAPI description, so it cannot differ from what is
+//! served, without scripts and without a foreign address, under a policy that would refuse either.
+
+mod page;
+
+use crate::app::App;
+use crate::config::Config;
+use axum::Router;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use bytes::Bytes;
+use http::{HeaderName, header};
+
+const LLMS: &str = include_str!("../../../assets/llms.txt");
+const CSP: &str =
+    "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+const STYLE: &str = include_str!("../../../assets/docs.css");
+
+/// The routes of the documentation.
+pub fn routes(document: &utoipa::openapi::OpenApi, config: &Config) -> Router<App> {
+    let origin = &config.api_origin;
+    let described = serde_json::to_value(document).expect("the description is plain data");
+    let page = Bytes::from(page::render(&described, origin));
+    let llms = Bytes::from(LLMS.replace("{origin}", origin));
+    Router::new()
+        .route("/docs", get(move || async move { reply("text/html; charset=utf-8", page) }))
+        .route(
+            "/docs/style.css",
+            get(|| async { reply("text/css; charset=utf-8", Bytes::from_static(STYLE.as_bytes())) }),
+        )
+        .route("/llms.txt", get(move || async move { reply("text/plain; charset=utf-8", llms) }))
+}
+
+fn reply(content_type: &'static str, body: Bytes) -> Response {
+    let headers: [(HeaderName, &str); 4] = [
+        (header::CONTENT_TYPE, content_type),
+        (header::CONTENT_SECURITY_POLICY, CSP),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (header::CACHE_CONTROL, "public, max-age=300"),
+    ];
+    (headers, body).into_response()
+}
