@@ -19,9 +19,9 @@ fn names(text: &str, before: &str) -> BTreeSet<String> {
 
 fn check(program: &str) {
     let settings = names(&read(&format!("{program}/src/config.rs")), "env = \"");
-    let example: String = read(&format!("deploy/env/{program}.env.example"))
-        .lines()
-        .fold(String::new(), |text, line| text + "\n" + line.trim_start_matches('#'));
+    let example = read(&format!("deploy/env/{program}.env.example"));
+    let example: Vec<&str> = example.lines().map(|line| line.trim_start_matches('#')).collect();
+    let example = format!("\n{}", example.join("\n"));
     assert!(settings.len() > 10, "{program} has settings: {settings:?}");
     assert_eq!(
         settings,
