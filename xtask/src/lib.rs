@@ -15,6 +15,7 @@ pub mod http;
 pub mod interrupt;
 pub mod lab;
 pub mod layout;
+pub mod peers;
 pub mod process;
 pub mod progress;
 pub mod seed;

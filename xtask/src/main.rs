@@ -8,7 +8,7 @@ use clap::{Parser, Subcommand};
 use xtask::interrupt::{Interrupt, Interrupted};
 use xtask::layout::Layout;
 use xtask::progress::note;
-use xtask::{cargo, check, clients, faults, lab, process, servers, test, up};
+use xtask::{cargo, check, clients, faults, lab, peers, process, servers, test, up};
 
 /// What a shell expects of a program that SIGINT ended.
 const EXIT_INTERRUPTED: u8 = 130;
@@ -34,6 +34,8 @@ enum Command {
     Status,
     /// Run every test against throwaway servers.
     Test(test::Args),
+    /// Install the third-party programs the tests talk to, and print where they are.
+    Peers,
     /// Check format, lints, docs and dependency rules.
     Check,
     /// Cause the pipeline's faults under load, one after another, and account for every click.
@@ -87,6 +89,7 @@ fn run(cli: Cli) -> Result<()> {
         Command::Down(args) => up::down(&args, &layout, &interrupt),
         Command::Test(args) => test::test(&args, &servers, &cargo, &layout, &interrupt),
         Command::Faults(args) => faults::faults(&args, &cargo, &layout, &interrupt),
+        Command::Peers => peers::print(servers.no_install, &servers.path, &layout, &interrupt),
         Command::Lab => lab::print(&servers, &layout, &interrupt),
         Command::Logs(args) => clients::logs(&args, &layout, &interrupt),
         _ => {

@@ -15,6 +15,7 @@ use anyhow::{Context, Result, bail};
 use crate::cargo::Cargo;
 use crate::interrupt::Interrupt;
 use crate::layout::{self, Layout};
+use crate::peers;
 use crate::process::{self, Found, RunDir};
 use crate::progress::{Step, say};
 use crate::servers::postgres::Postgres;
@@ -51,6 +52,7 @@ pub fn test(
 ) -> Result<()> {
     sweep(layout, interrupt)?;
     let programs = Programs::ready(servers, layout, interrupt)?;
+    let peers = peers::ready(servers.no_install, &servers.path, layout, interrupt)?;
     // Compile errors first: they need no servers.
     let mut build = cargo.command(&layout.root);
     build.arg("test").args(selection(args)).arg("--no-run");
@@ -60,7 +62,7 @@ pub fn test(
     step.done("");
 
     let bench = Bench::start(layout, &programs, interrupt)?;
-    let outcome = run(args, servers, cargo, layout, &bench, interrupt);
+    let outcome = run(args, servers, cargo, layout, &bench, &peers, interrupt);
     bench.stop(interrupt)?;
     let tally = outcome?;
     if tally.ignored > 0 {
@@ -99,6 +101,7 @@ fn run(
     cargo: &Cargo,
     layout: &Layout,
     bench: &Bench,
+    peers: &Path,
     interrupt: &Interrupt,
 ) -> Result<Tally> {
     let mut command = cargo.command(&layout.root);
@@ -110,6 +113,7 @@ fn run(
         .args(&args.extra)
         .env("AOS_TEST_DATABASE_URL", bench.postgres.url("postgres"))
         .env("AOS_TEST_REDIS_URL", bench.redis.url())
+        .env("AOS_TEST_PEERS", peers)
         // Tests that have to kill a server start one of their own; it need not be on anybody's PATH.
         .env("PATH", search_path(servers, bench)?)
         .stdout(Stdio::piped())

@@ -35,7 +35,7 @@ pub struct Args {
     server_path: Vec<PathBuf>,
     /// Never install anything: say what is missing and stop.
     #[arg(long, env = "AOS_NO_INSTALL", global = true, hide_env_values = true)]
-    no_install: bool,
+    pub no_install: bool,
     /// The shell's own, read here so that settings are read in one place.
     #[arg(long, env = "PATH", hide = true, global = true, default_value = "/usr/local/bin:/usr/bin:/bin")]
     pub path: OsString,
