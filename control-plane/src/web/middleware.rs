@@ -4,6 +4,7 @@
 
 use crate::app::App;
 use crate::error::{Code, Error};
+use crate::surfaces::attribution_v1::V1Failure;
 use crate::web::respond::ApiError;
 use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::Next;
@@ -57,24 +58,32 @@ fn request_id(request: &Request) -> HeaderValue {
     })
 }
 
+/// The answer in the shape of the API whose path it is.
+fn refuse(uri: &Uri, error: Error) -> Response {
+    if uri.path().starts_with("/v1/") {
+        return V1Failure::from(error).into_response();
+    }
+    ApiError::from(error).into_response()
+}
+
 /// 404 for a route that does not exist.
-pub async fn unknown_route(method: Method, uri: Uri) -> ApiError {
+pub async fn unknown_route(method: Method, uri: Uri) -> Response {
     let path: String = uri.path().chars().take(64).collect();
-    Error::new(
+    let error = Error::new(
         Code::NotFound,
         format!("There is no route {method} {path}."),
-        "Look the call up in /openapi.json or /docs; paths are under /api and have no slash at the end.",
-    )
-    .into()
+        "Look the call up in /openapi.json or /docs; paths are under /api or /v1 and have no slash at the end.",
+    );
+    refuse(&uri, error)
 }
 
 /// 405 for a route with another method.
-pub async fn wrong_method(method: Method, uri: Uri) -> ApiError {
+pub async fn wrong_method(method: Method, uri: Uri) -> Response {
     let path: String = uri.path().chars().take(64).collect();
-    Error::new(
+    let error = Error::new(
         Code::MethodNotAllowed,
         format!("{path} does not answer {method}."),
         "Use one of the methods in the Allow header of this reply.",
-    )
-    .into()
+    );
+    refuse(&uri, error)
 }

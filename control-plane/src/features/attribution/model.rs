@@ -83,6 +83,52 @@ pub struct CommissionLine {
     pub created_at: DateTime<Utc>,
 }
 
+/// What the agents of one runtime did for a program.
+#[derive(Clone, Debug, sqlx::FromRow)]
+pub struct RuntimeLine {
+    /// As they named it.
+    pub agent_runtime: Option<String>,
+    /// Everything they tracked.
+    pub events: i64,
+    /// Of it, recommendations.
+    pub recommendations: i64,
+    /// Of it, clicks.
+    pub clicks: i64,
+    /// Of it, impressions.
+    pub impressions: i64,
+    /// Publishers behind them.
+    pub publishers: i64,
+    /// Orders verified with their tokens.
+    pub orders: i64,
+    /// What those came to.
+    pub revenue: Micros,
+    /// What they earned.
+    pub commission: Micros,
+}
+
+/// An event as its merchant sees it.
+#[derive(Clone, Debug, sqlx::FromRow)]
+pub struct TrackedLine {
+    /// Its id.
+    pub id: AttributionEventId,
+    /// What the agent did.
+    pub kind: String,
+    /// Whose agent.
+    pub publisher: AgentId,
+    /// The merchant's product.
+    pub product_id: Option<String>,
+    /// What the agent said about itself.
+    pub metadata: Value,
+    /// The click it counts as.
+    pub click_id: String,
+    /// The order its token was redeemed for.
+    pub order_id: Option<String>,
+    /// The conversion that made.
+    pub conversion: Option<ConversionId>,
+    /// When.
+    pub created_at: DateTime<Utc>,
+}
+
 /// Checks `metadata`: a flat object, bounded.
 pub fn check_metadata(metadata: &Map<String, Value>) -> Result<()> {
     let refuse = |message: String| {

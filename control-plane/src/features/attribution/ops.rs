@@ -1,13 +1,17 @@
 //! Steps of attribution. The caller owns the transaction.
 
-use super::model::{CommissionLine, EventKind, TrackedEvent, Verified};
+use super::header;
+use super::model::{CommissionLine, EventKind, RuntimeLine, TrackedEvent, TrackedLine, Verified};
 use super::queries::{self, NewEvent};
+use super::wire::Span;
+use crate::auth::api_keys::{self, Digest, Kind};
 use crate::auth::slat::{Claims, Refusal, SlatKeys, WINDOW_SECONDS_DEFAULT};
 use crate::error::{Code, Error, Result};
 use crate::features::conversions::model::EventType;
 use crate::features::conversions::ops::Report;
 use crate::features::{agents, commissions, conversions, links, partnerships, programs};
 use crate::money::Micros;
+use crate::page::{Page, Paged};
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 use shared::click_id::ClickIdKey;
@@ -146,6 +150,25 @@ async fn place(
         queries::find_place(conn, merchant, publisher, Some(program.id)).await?.ok_or_else(not_affiliated)?;
     let partnership = found.partnership_id.ok_or_else(not_affiliated)?;
     Ok((program.id, partnership, link))
+}
+
+/// The publisher that an X-SL-Attribution header names, by public name or by key.
+pub async fn named_publisher(conn: &mut PgConnection, named: &str) -> Result<AgentId> {
+    let unknown = || {
+        Error::invalid(
+            "X-SL-Attribution",
+            "The agent_key of the X-SL-Attribution header names no publisher.",
+            "Put the publisher's `pub_…` id (publisher_id in GET /api/agents/me) into agent_key.",
+        )
+    };
+    if let Some(id) = header::prefixed("pub_", named).map(AgentId::from_uuid) {
+        return agents::ops::find_live(conn, id).await?.map(|agent| agent.id).ok_or_else(unknown);
+    }
+    if api_keys::kind_of(named) != Some(Kind::Publisher) {
+        return Err(unknown());
+    }
+    let found = crate::auth::queries::find_live_key(conn, &Digest::of(named), Kind::Publisher).await?;
+    found.map(|key| key.agent_id).ok_or_else(unknown)
 }
 
 /// How a merchant proves who sent the customer.
@@ -294,4 +317,40 @@ pub async fn commissions(
     let lines = queries::list_commissions(conn, publisher, status, before, limit).await?;
     let groups = commissions::ops::earnings(conn, publisher, now).await?;
     Ok((lines, commissions::ops::total(&groups)?))
+}
+
+/// Refuses everybody but the program's advertiser.
+pub async fn must_own(conn: &mut PgConnection, caller: AgentId, program: ProgramId) -> Result<()> {
+    if programs::ops::load_program(conn, program).await?.advertiser_id == caller {
+        return Ok(());
+    }
+    Err(Error::new(
+        Code::NotOwner,
+        "The program belongs to another advertiser.",
+        "Use the key of the program's advertiser; GET /v1/commissions lists what you earned as publisher.",
+    ))
+}
+
+/// What agents tracked for a program and what came of it, by runtime.
+pub async fn list_runtimes(
+    conn: &mut PgConnection,
+    program: ProgramId,
+    span: Span,
+    page: Page,
+) -> Result<Paged<RuntimeLine>> {
+    let total = queries::count_runtimes(conn, program, span).await?;
+    Ok(page.of(queries::list_runtimes(conn, program, span, page).await?, total))
+}
+
+/// What agents tracked for a program, event by event.
+pub async fn list_events(
+    conn: &mut PgConnection,
+    program: ProgramId,
+    runtime: Option<&str>,
+    span: Span,
+    page: Page,
+) -> Result<Paged<TrackedLine>> {
+    let total = queries::count_events(conn, program, runtime, span).await?;
+    let rows = queries::list_events(conn, program, runtime, span, page).await?;
+    Ok(page.of_rows(rows, total, |row| (row.created_at.timestamp_micros(), row.id.uuid())))
 }

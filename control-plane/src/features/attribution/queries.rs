@@ -1,7 +1,9 @@
 //! SQL of attribution.
 
-use super::model::{CommissionLine, EventKind};
+use super::model::{CommissionLine, EventKind, RuntimeLine, TrackedLine};
+use super::wire::Span;
 use crate::error::Result;
+use crate::page::Page;
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 use shared::LinkKey;
@@ -203,6 +205,135 @@ pub(crate) async fn list_commissions(
     .bind(status)
     .bind(before)
     .bind(limit)
+    .fetch_all(conn)
+    .await?)
+}
+
+/// Runtimes whose agents tracked something for a program.
+pub(crate) async fn count_runtimes(
+    conn: &mut PgConnection,
+    program: ProgramId,
+    (from, to): Span,
+) -> Result<i64> {
+    Ok(sqlx::query_scalar(
+        "SELECT count(*)
+           FROM (SELECT DISTINCT agent_runtime
+                   FROM attribution_events
+                  WHERE program_id = $1
+                    AND ($2::TIMESTAMPTZ IS NULL OR created_at >= $2)
+                    AND ($3::TIMESTAMPTZ IS NULL OR created_at < $3)) AS runtimes",
+    )
+    .bind(program)
+    .bind(from)
+    .bind(to)
+    .fetch_one(conn)
+    .await?)
+}
+
+/// A program's events and what came of them, by runtime, most events first. An event's token is redeemed
+/// at most once, so no event is counted twice.
+pub(crate) async fn list_runtimes(
+    conn: &mut PgConnection,
+    program: ProgramId,
+    (from, to): Span,
+    page: Page,
+) -> Result<Vec<RuntimeLine>> {
+    Ok(sqlx::query_as(
+        "SELECT events.agent_runtime,
+                count(*) AS events,
+                count(*) FILTER (WHERE events.kind = 'recommendation') AS recommendations,
+                count(*) FILTER (WHERE events.kind = 'click') AS clicks,
+                count(*) FILTER (WHERE events.kind = 'impression') AS impressions,
+                count(DISTINCT events.affiliate_id) AS publishers,
+                count(verifications.conversion_id) AS orders,
+                coalesce(sum(conversions.revenue_micros), 0)::BIGINT AS revenue,
+                coalesce(sum(earned.micros), 0)::BIGINT AS commission
+           FROM attribution_events AS events
+           LEFT JOIN verifications
+                  ON verifications.event_id = events.id AND verifications.advertiser_id = events.advertiser_id
+           LEFT JOIN conversions
+                  ON conversions.id = verifications.conversion_id
+                     AND conversions.advertiser_id = verifications.advertiser_id
+           LEFT JOIN LATERAL (
+                     SELECT sum(amount_micros) AS micros
+                       FROM commissions
+                      WHERE commissions.conversion_id = conversions.id
+                        AND commissions.status <> 'rejected') AS earned ON TRUE
+          WHERE events.program_id = $1
+            AND ($2::TIMESTAMPTZ IS NULL OR events.created_at >= $2)
+            AND ($3::TIMESTAMPTZ IS NULL OR events.created_at < $3)
+          GROUP BY events.agent_runtime
+          ORDER BY count(*) DESC, events.agent_runtime NULLS LAST
+          LIMIT $4 OFFSET $5",
+    )
+    .bind(program)
+    .bind(from)
+    .bind(to)
+    .bind(page.limit())
+    .bind(page.offset())
+    .fetch_all(conn)
+    .await?)
+}
+
+/// Events counted at most: beyond it a list says so many.
+const COUNT_MAX: i64 = 100_000;
+
+pub(crate) async fn count_events(
+    conn: &mut PgConnection,
+    program: ProgramId,
+    runtime: Option<&str>,
+    (from, to): Span,
+) -> Result<i64> {
+    Ok(sqlx::query_scalar(
+        "SELECT count(*)
+           FROM (SELECT
+                   FROM attribution_events
+                  WHERE program_id = $1
+                    AND ($2::TEXT IS NULL OR agent_runtime = $2)
+                    AND ($3::TIMESTAMPTZ IS NULL OR created_at >= $3)
+                    AND ($4::TIMESTAMPTZ IS NULL OR created_at < $4)
+                  LIMIT $5) AS counted",
+    )
+    .bind(program)
+    .bind(runtime)
+    .bind(from)
+    .bind(to)
+    .bind(COUNT_MAX)
+    .fetch_one(conn)
+    .await?)
+}
+
+/// A program's events, newest first.
+pub(crate) async fn list_events(
+    conn: &mut PgConnection,
+    program: ProgramId,
+    runtime: Option<&str>,
+    (from, to): Span,
+    page: Page,
+) -> Result<Vec<TrackedLine>> {
+    Ok(sqlx::query_as(
+        "SELECT events.id, events.kind, events.affiliate_id AS publisher, events.product_id, events.metadata,
+                events.click_id, verifications.order_id, verifications.conversion_id AS conversion,
+                events.created_at
+           FROM attribution_events AS events
+           LEFT JOIN verifications
+                  ON verifications.event_id = events.id AND verifications.advertiser_id = events.advertiser_id
+          WHERE events.program_id = $1
+            AND ($2::TEXT IS NULL OR events.agent_runtime = $2)
+            AND ($3::TIMESTAMPTZ IS NULL OR events.created_at >= $3)
+            AND ($4::TIMESTAMPTZ IS NULL OR events.created_at < $4)
+            AND (events.created_at, events.id) < ($5, $6)
+          ORDER BY events.created_at DESC, events.id DESC
+          LIMIT $7 OFFSET $8",
+    )
+    .bind(program)
+    .bind(runtime)
+    .bind(from)
+    .bind(to)
+    .bind(page.below_instant().0)
+    .bind(page.below_instant().1)
+    .bind(page.limit_and_one())
+    .bind(page.offset())
     .fetch_all(conn)
     .await?)
 }

@@ -1,9 +1,9 @@
 //! Errors in the shape of `/v1`: `{"error":{"code","message","details"}}`.
 
-use crate::error::Error;
+use crate::error::{Class, Error};
 use crate::web::respond::{self, ApiError};
 use axum::response::{IntoResponse, Response};
-use http::header;
+use http::{HeaderValue, header};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -26,7 +26,7 @@ struct V1Error {
 }
 
 /// A failure on its way out of `/v1`.
-pub(super) enum V1Failure {
+pub enum V1Failure {
     /// An error.
     Error(Box<Error>),
     /// The answer an `Idempotency-Key` has already got.
@@ -53,9 +53,13 @@ impl IntoResponse for V1Failure {
         }
         let body =
             V1ErrorBody { error: V1Error { code: error.code.as_str(), message: error.message, details } };
-        let mut response = respond::json(respond::status(error.code.class()), &body);
+        let class = error.code.class();
+        let mut response = respond::json(respond::status(class), &body);
         if let Some(seconds) = error.retry_after {
             response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
+        }
+        if class == Class::Unauthenticated {
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         response
     }

@@ -4,6 +4,6 @@
 //! `{"error":{"code","message","details"}}`, limits per key with three headers on every reply.
 
 mod error;
-mod header;
+pub use error::V1Failure;
 pub mod routes;
 mod wire;

@@ -1,16 +1,16 @@
 //! HTTP of `/v1`: who calls, how often, then extract → feature → their words.
 
 use super::error::{V1ErrorBody, V1Failure};
-use super::header;
 use super::wire::{
     CommissionsQuery, CommissionsResponse, PayoutMethod, PayoutRequest, PayoutsResponse, TrackRequest,
     TrackResponse, VerifyRequest, VerifyResponse,
 };
 use crate::app::App;
 use crate::auth::Agent;
-use crate::auth::api_keys::{self, Digest, Kind};
+use crate::auth::api_keys::Kind;
 use crate::auth::extract::authenticate;
 use crate::error::{Code, Error, Result};
+use crate::features::attribution::header;
 use crate::features::attribution::model::check_metadata;
 use crate::features::attribution::ops::{self, EventReport, Keys, Order, Outcome, Proof};
 use crate::features::conversions::ops::check_revenue;
@@ -21,7 +21,7 @@ use crate::money::Micros;
 use crate::text;
 use crate::web::extract::{Payload, parse_query};
 use crate::web::rate_limit::{self, Limit, Standing, WithoutRedis};
-use crate::web::respond;
+use crate::web::respond::{self, ApiError};
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, StatusCode, Uri};
@@ -37,9 +37,9 @@ const COMMISSIONS: Limit =
     Limit { name: "v1-commissions", max: 60, window_seconds: 60, without_redis: WithoutRedis::CountLocally };
 const PAYOUTS: Limit =
     Limit { name: "v1-payouts", max: 10, window_seconds: 3600, without_redis: WithoutRedis::Refuse };
-/// How old a reference in the header may be, and how far ahead of our clock, in seconds.
-const REFERENCE_AGE_MAX: i64 = 86_400;
-const REFERENCE_AHEAD_MAX: i64 = 60;
+
+/// A request's body, or what is wrong with it: said in this API's words, behind key and limit.
+type Body = Result<Payload, ApiError>;
 
 /// The routes of `/v1`.
 pub fn router() -> OpenApiRouter<App> {
@@ -104,11 +104,13 @@ fn keys(app: &App) -> Keys<'_> {
         (status = 429, description = "rate_limited: 100 a minute and key", body = V1ErrorBody),
     ),
 )]
-async fn track_event(State(app): State<App>, headers: HeaderMap, mut payload: Payload) -> Response {
+async fn track_event(State(app): State<App>, headers: HeaderMap, payload: Body) -> Response {
     limited(&app, &headers, Kind::Publisher, &TRACK, async |publisher: Agent| {
+        let mut payload = payload.map_err(V1Failure::from_api)?;
         let request: TrackRequest = payload.json()?;
-        let merchant =
-            prefixed("merch_", &request.merchant_id).map(AgentId::from_uuid).ok_or_else(unknown_merchant)?;
+        let merchant = header::prefixed("merch_", &request.merchant_id)
+            .map(AgentId::from_uuid)
+            .ok_or_else(unknown_merchant)?;
         let program = request.program_id.as_deref().map(program_id).transpose()?;
         let product =
             request.product_id.as_deref().map(|id| text::line("product_id", id, 255)).transpose()?;
@@ -148,8 +150,9 @@ async fn track_event(State(app): State<App>, headers: HeaderMap, mut payload: Pa
         (status = 429, description = "rate_limited", body = V1ErrorBody),
     ),
 )]
-async fn verify_conversion(State(app): State<App>, headers: HeaderMap, mut payload: Payload) -> Response {
+async fn verify_conversion(State(app): State<App>, headers: HeaderMap, payload: Body) -> Response {
     limited(&app, &headers, Kind::Merchant, &VERIFY, async |merchant: Agent| {
+        let mut payload = payload.map_err(V1Failure::from_api)?;
         let request: VerifyRequest = payload.json()?;
         let order_id = text::line("order_id", &request.order_id, 255)?;
         if !request.currency.eq_ignore_ascii_case("usd") {
@@ -158,15 +161,12 @@ async fn verify_conversion(State(app): State<App>, headers: HeaderMap, mut paylo
         let amount = Micros::from_cents(request.amount).map_err(|_| amount_out_of_range())?;
         check_revenue("amount", amount).map_err(|_| amount_out_of_range())?;
         let mut unit = payload.unit(&app, &merchant.id.to_string()).await.map_err(V1Failure::from_api)?;
-        let attribution = attribution(&headers)?;
+        let attribution = header::read(&headers)?;
         let proof = match (&request.slat_token, &attribution) {
             (Some(token), _) => Proof::Slat(token),
             (None, Some(attribution)) => {
-                let age = app.clock().now_ms() / 1000 - attribution.at;
-                if !(-REFERENCE_AHEAD_MAX..=REFERENCE_AGE_MAX).contains(&age) {
-                    return Err(reference_expired(age).into());
-                }
-                let publisher = publisher(&mut unit, attribution.agent).await?;
+                attribution.must_be_current(app.clock().now().timestamp())?;
+                let publisher = ops::named_publisher(&mut unit, attribution.agent).await?;
                 Proof::Reference { reference: attribution.reference, publisher }
             }
             (None, None) => {
@@ -250,8 +250,9 @@ async fn list_publisher_commissions(State(app): State<App>, headers: HeaderMap, 
         (status = 503, description = "unavailable: the limit cannot be checked", body = V1ErrorBody),
     ),
 )]
-async fn request_payout(State(app): State<App>, headers: HeaderMap, mut payload: Payload) -> Response {
+async fn request_payout(State(app): State<App>, headers: HeaderMap, payload: Body) -> Response {
     limited(&app, &headers, Kind::Publisher, &PAYOUTS, async |publisher: Agent| {
+        let mut payload = payload.map_err(V1Failure::from_api)?;
         let request: PayoutRequest = payload.json()?;
         let address = request.address.as_deref().map(|text| Address::parse("address", text)).transpose()?;
         let method = match (request.method, &address) {
@@ -297,46 +298,6 @@ async fn slat_keys(State(app): State<App>) -> Response {
     response
 }
 
-fn attribution(headers: &HeaderMap) -> Result<Option<header::Attribution<'_>>> {
-    let mut values = headers.get_all(header::NAME).iter();
-    let Some(value) = values.next() else { return Ok(None) };
-    if values.next().is_some() {
-        return Err(Error::invalid(
-            "X-SL-Attribution",
-            "The X-SL-Attribution header is sent twice.",
-            "Send it once.",
-        ));
-    }
-    header::parse(value.to_str().unwrap_or_default()).map(Some)
-}
-
-/// The publisher a header names, by public name or by key.
-async fn publisher(conn: &mut sqlx::PgConnection, named: &str) -> Result<AgentId> {
-    let unknown = || {
-        Error::invalid(
-            "X-SL-Attribution",
-            "The agent_key of the X-SL-Attribution header names no publisher.",
-            "Put the publisher's `pub_…` id (publisher_id in GET /api/agents/me) into agent_key.",
-        )
-    };
-    if let Some(id) = prefixed("pub_", named).map(AgentId::from_uuid) {
-        return crate::features::agents::ops::find_live(conn, id)
-            .await?
-            .map(|agent| agent.id)
-            .ok_or_else(unknown);
-    }
-    if api_keys::kind_of(named) != Some(Kind::Publisher) {
-        return Err(unknown());
-    }
-    let found = crate::auth::queries::find_live_key(conn, &Digest::of(named), Kind::Publisher).await?;
-    found.map(|key| key.agent_id).ok_or_else(unknown)
-}
-
-fn prefixed(prefix: &str, text: &str) -> Option<uuid::Uuid> {
-    let hex = text.strip_prefix(prefix)?;
-    (hex.len() == 32).then(|| uuid::Uuid::try_parse(hex).ok()).flatten()
-}
-
 fn unknown_merchant() -> Error {
     crate::features::attribution::ops::merchant_not_found()
 }
@@ -367,15 +328,4 @@ fn amount_out_of_range() -> Error {
         "`amount` is out of range.",
         "Send `amount` in cents, a whole number from 1 to 1000000000.",
     )
-}
-
-fn reference_expired(age: i64) -> Error {
-    Error::new(
-        Code::TokenExpired,
-        "The X-SL-Attribution header is outside the attribution window.",
-        "Nothing is owed for it. Send a header whose `ts` is at most a day old.",
-    )
-    .on_field("X-SL-Attribution")
-    .with("token_age_seconds", age)
-    .with("max_age_seconds", REFERENCE_AGE_MAX)
 }

@@ -151,6 +151,11 @@ impl TestApp {
         self.app.clock().now()
     }
 
+    /// A client of another process on the same database, with the same key.
+    pub(crate) fn at(&self, origin: &str, client: &Client) -> Client {
+        Client::new(self.http.clone(), origin.to_owned(), Some(client.key().to_owned()))
+    }
+
     /// The service's address.
     pub(crate) fn origin(&self) -> &str {
         &self.origin

@@ -13,7 +13,7 @@ pub(super) struct TestDatabase {
 }
 
 #[expect(clippy::disallowed_methods, reason = "tests are told where their servers are")]
-pub(super) fn setting(name: &str) -> String {
+pub(crate) fn setting(name: &str) -> String {
     std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: run `cargo xtask test`"))
 }
 

@@ -6,11 +6,16 @@ mod client;
 mod database;
 mod edge;
 mod factory;
+mod line;
+mod process;
 mod receiver;
 mod rows;
 
 pub(crate) use app::TestApp;
 pub(crate) use client::{Client, Reply};
+pub(crate) use database::setting;
 pub(crate) use edge::{SHARDS, TestSpool};
 pub(crate) use factory::Offer;
+pub(crate) use line::Line;
+pub(crate) use process::Process;
 pub(crate) use receiver::{Answer, Received, Receiver};

@@ -4,26 +4,66 @@
 //! allowed. `agent_key` names the publisher: its public `pub_…` name, or its key as older documents show.
 //! A merchant sees this header, so a key in it should be replaced by the name.
 
-use crate::error::{Error, Result};
+use crate::error::{Code, Error, Result};
+use http::HeaderMap;
+use uuid::Uuid;
 
 /// The header's name.
-pub(super) const NAME: &str = "x-sl-attribution";
+pub const NAME: &str = "x-sl-attribution";
 const REFERENCE_LEN_MAX: usize = 128;
 const AGENT_LEN_MAX: usize = 128;
+/// How old a reference may be, in seconds: the window of a token.
+const AGE_MAX: i64 = 86_400;
+/// How far ahead of our clock it may be, in seconds.
+const AHEAD_MAX: i64 = 60;
 
 /// What the header says.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Attribution<'a> {
+pub struct Attribution<'a> {
     /// Spent once per merchant.
-    pub(super) reference: &'a str,
+    pub reference: &'a str,
     /// `pub_…` or a publisher key.
-    pub(super) agent: &'a str,
+    pub agent: &'a str,
     /// Seconds since the Unix epoch.
-    pub(super) at: i64,
+    pub at: i64,
 }
 
-/// Reads the header; what is wrong with it is said.
-pub(super) fn parse(text: &str) -> Result<Attribution<'_>> {
+impl Attribution<'_> {
+    /// Refuses one outside the attribution window at `now`, in seconds since the Unix epoch.
+    pub fn must_be_current(&self, now: i64) -> Result<()> {
+        let age = now.saturating_sub(self.at);
+        if (-AHEAD_MAX..=AGE_MAX).contains(&age) {
+            return Ok(());
+        }
+        Err(Error::new(
+            Code::TokenExpired,
+            "The X-SL-Attribution header is outside the attribution window.",
+            "Nothing is owed for it. Send a header whose `ts` is at most a day old.",
+        )
+        .on_field("X-SL-Attribution")
+        .with("token_age_seconds", age)
+        .with("max_age_seconds", AGE_MAX))
+    }
+}
+
+/// The attribution a request carries. A header that is sent twice is refused, like one that cannot be read.
+pub fn read(headers: &HeaderMap) -> Result<Option<Attribution<'_>>> {
+    let mut values = headers.get_all(NAME).iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    if values.next().is_some() {
+        return Err(refuse("is sent twice"));
+    }
+    parse(value.to_str().map_err(|_| refuse("is not visible ASCII"))?).map(Some)
+}
+
+/// The UUID in a name of `/v1` such as `pub_…`.
+pub fn prefixed(prefix: &str, text: &str) -> Option<Uuid> {
+    let hex = text.strip_prefix(prefix)?;
+    (hex.len() == 32).then(|| Uuid::try_parse(hex).ok()).flatten()
+}
+
+/// Reads the header's text; what is wrong with it is said.
+pub fn parse(text: &str) -> Result<Attribution<'_>> {
     let (mut reference, mut agent, mut at) = (None, None, None);
     for part in text.split(';').map(str::trim).filter(|part| !part.is_empty()) {
         let (name, value) = part.split_once('=').ok_or_else(|| refuse("has a part without `=`"))?;
@@ -80,6 +120,31 @@ mod tests {
         ] {
             assert_eq!(parse(text).unwrap(), expected);
         }
+    }
+
+    #[test]
+    fn it_is_current_for_a_day() {
+        let header = parse("atxp_reference=a;agent_key=b;ts=1000000").unwrap();
+        for (now, good) in
+            [(1_000_000, true), (1_086_400, true), (1_086_401, false), (999_940, true), (999_939, false)]
+        {
+            assert_eq!(header.must_be_current(now).is_ok(), good, "{now}");
+        }
+        assert!(
+            parse("atxp_reference=a;agent_key=b;ts=9223372036854775807").unwrap().must_be_current(0).is_err()
+        );
+    }
+
+    #[test]
+    fn two_headers_and_unreadable_ones_are_refused() {
+        let mut headers = HeaderMap::new();
+        assert_eq!(read(&headers).unwrap(), None);
+        headers.append(NAME, "atxp_reference=a;agent_key=b;ts=1".parse().unwrap());
+        assert!(read(&headers).unwrap().is_some());
+        headers.append(NAME, "atxp_reference=a;agent_key=b;ts=1".parse().unwrap());
+        assert!(read(&headers).unwrap_err().message.contains("twice"));
+        headers.insert(NAME, http::HeaderValue::from_bytes(b"atxp_reference=\xff").unwrap());
+        assert!(read(&headers).unwrap_err().message.contains("ASCII"));
     }
 
     #[test]

@@ -1,5 +1,9 @@
 //! `/v1`: the agent attribution API, as its document prints it.
 
+mod limits;
+mod reports;
+mod story;
+
 use crate::harness::{Client, Reply, TestApp};
 use chrono::TimeDelta;
 use control_plane::auth::api_keys::{Kind, NewKey};
@@ -32,7 +36,10 @@ async fn v1_key(app: &TestApp, agent: &Client, kind: Kind) -> Client {
 }
 
 async fn market() -> Market {
-    let app = TestApp::start().await;
+    market_in(TestApp::start().await).await
+}
+
+async fn market_in(app: TestApp) -> Market {
     let merchant = app.agent("Linear").await;
     let publisher = app.agent("Publisher").await;
     let program = json!({"name": "Linear", "url": "https://linear.example/", "commission_type": "percentage", "commission_value": 10, "approval_mode": "auto"});
