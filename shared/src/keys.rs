@@ -63,6 +63,11 @@ impl Keys {
         format!("{}visitor:{day}", self.prefix)
     }
 
+    /// Public keys of AI agents that sign their requests: a directory ([`crate::agent_keys`]), a string.
+    pub fn agent_keys(&self) -> String {
+        format!("{}agent_keys", self.prefix)
+    }
+
     /// Any other key of one program, under the same prefix.
     pub fn named(&self, name: &str) -> String {
         format!("{}{name}", self.prefix)

@@ -7,6 +7,7 @@
 //! Encodings are append-only. A new version is a new module, and the golden bytes of every version
 //! ever shipped (`tests/it/golden`) must decode for ever.
 
+pub mod agent_keys;
 pub mod click;
 pub mod click_id;
 pub mod clock;

@@ -7,8 +7,10 @@
 
 use crate::admin::{self, Status};
 use crate::clicks::ship::{Redis, Shipping};
+use crate::clicks::signatures::keys::Keyring;
 use crate::clicks::spool::SpoolSet;
 use crate::config::Config;
+use crate::files::Watched;
 use crate::links::updates::{self, Position};
 use crate::links::{self, Links, snapshot};
 use crate::metrics::{Counters, Metrics, Now};
@@ -38,6 +40,8 @@ pub(crate) struct Background {
     pub(crate) link_work: links::Background,
     /// Where the snapshot stood in the change stream.
     pub(crate) position: Option<Position>,
+    /// Read once already.
+    pub(crate) files: Vec<Arc<Watched>>,
     pub(crate) admin: StdListener,
 }
 
@@ -46,6 +50,8 @@ struct Shown {
     metrics: Metrics,
     counters: Vec<Arc<Counters>>,
     links: Arc<Links>,
+    keyring: Arc<Keyring>,
+    files: Vec<Arc<Watched>>,
     stopping: AtomicBool,
 }
 
@@ -122,6 +128,8 @@ impl Background {
             metrics: self.metrics,
             counters,
             links: Arc::clone(&self.shared.links),
+            keyring: Arc::clone(&self.shared.signatures.keyring),
+            files: self.files,
             stopping: AtomicBool::new(false),
         });
         // What keeps links right ends early; what shows and ships, last.
@@ -137,11 +145,14 @@ impl Background {
             upkeep.clone(),
         ));
         upkeep.spawn(self.link_work.asker.run(Arc::clone(links), self.redis.clone(), last.clone()));
-        upkeep.spawn(Arc::clone(&self.shared.visitors).share(
-            self.redis.clone(),
-            self.config.keys.clone(),
-            upkeep.clone(),
-        ));
+        let (keys, redis) = (&self.config.keys, &self.redis);
+        let visitors = Arc::clone(&self.shared.knowledge.visitors);
+        upkeep.spawn(visitors.share(redis.clone(), keys.clone(), upkeep.clone()));
+        let keyring = Arc::clone(&shown.keyring);
+        upkeep.spawn(keyring.follow(redis.clone(), keys.clone(), upkeep.clone()));
+        for file in &shown.files {
+            upkeep.spawn(Arc::clone(file).follow(upkeep.clone()));
+        }
         upkeep.spawn(save_now_and_then(
             Arc::clone(links),
             self.config.snapshot.clone(),
@@ -268,6 +279,8 @@ impl Status for Shown {
             comparisons: sync.comparisons().0,
             connected: sync.connected(),
             ready: self.unready().is_none(),
+            agent_keys: self.keyring.len(),
+            files: self.files.iter().map(|file| file.shown()).collect(),
         };
         self.metrics.render(&self.counters, || now.publish())
     }

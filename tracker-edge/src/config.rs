@@ -4,6 +4,7 @@
 //! [`Flags::check`] turns it into a [`Config`], or into the list of everything that is wrong with it.
 
 use crate::clicks::ship::Redis;
+use crate::clicks::signatures::Origin;
 use crate::clicks::spool::SpoolConfig;
 use crate::links::snapshot;
 use clap::Parser;
@@ -87,6 +88,18 @@ pub struct Flags {
     /// Open connections of one client address at most; 0 for no limit. Loopback and trusted proxies are exempt
     #[arg(long, env = "AOS_EDGE_CONNECTIONS_PER_ADDRESS", default_value = "256")]
     connections_per_address: String,
+    /// Public origins of tracking URLs, separated by commas: signatures of AI agents must be made for one of them
+    #[arg(long, env = "AOS_TRACKING_ORIGIN", default_value = "http://127.0.0.1:8080")]
+    tracking_origin: String,
+    /// File with the public keys of AI agents whose signatures are believed, as a Web Bot Auth directory; read again when it changes
+    #[arg(long, env = "AOS_EDGE_AGENT_KEYS", default_value = "")]
+    agent_keys: String,
+    /// File with a newer list of machines' user agents, in the format of crawler-user-agents; read again when it changes
+    #[arg(long, env = "AOS_EDGE_USER_AGENTS", default_value = "")]
+    user_agents: String,
+    /// Country database in the MaxMind format; read again when it changes. Empty: countries stay unknown
+    #[arg(long, env = "AOS_EDGE_GEOIP_DB", default_value = "")]
+    geoip_db: String,
     /// Networks of proxies whose X-Forwarded-For is believed, separated by commas
     #[arg(long, env = "AOS_EDGE_TRUSTED_PROXIES", default_value = "")]
     trusted_proxies: String,
@@ -138,6 +151,14 @@ pub struct Config {
     pub connections_per_thread: usize,
     /// Connections of one address at most, if limited.
     pub connections_per_address: Option<u32>,
+    /// Where visitors and agents believe to be.
+    pub(crate) tracking_origins: Vec<Origin>,
+    /// Keys of agents.
+    pub agent_keys: Option<PathBuf>,
+    /// List of machines' user agents.
+    pub user_agents: Option<PathBuf>,
+    /// Country database.
+    pub geoip_db: Option<PathBuf>,
     /// Proxies whose forwarding header is believed.
     pub trusted_proxies: Vec<IpNet>,
     /// Longest wait of a request for Redis.
@@ -208,6 +229,15 @@ impl Flags {
                     .push(format!("AOS_EDGE_TRUSTED_PROXIES: {text:?} is not a network such as 10.0.0.0/8")),
             }
         }
+        let mut tracking_origins = Vec::new();
+        for text in self.tracking_origin.split(',').map(str::trim).filter(|text| !text.is_empty()) {
+            match Origin::parse(text) {
+                Some(origin) => tracking_origins.push(origin),
+                None => check.0.push(format!(
+                    "AOS_TRACKING_ORIGIN: {text:?} is not an origin such as https://go.example"
+                )),
+            }
+        }
         if self.spool_dir.is_empty() {
             check.0.push("AOS_EDGE_SPOOL_DIR: a folder is needed".to_owned());
         }
@@ -275,12 +305,21 @@ impl Flags {
             links_bytes_max: links_mib << 20,
             connections_per_thread: connections.div_ceil(threads),
             connections_per_address: (per_address > 0).then_some(per_address),
+            tracking_origins,
+            agent_keys: file(self.agent_keys),
+            user_agents: file(self.user_agents),
+            geoip_db: file(self.geoip_db),
             trusted_proxies,
             miss_deadline: Duration::from_millis(miss_ms),
             drain_delay: Duration::from_millis(drain_delay_ms),
             grace: Duration::from_millis(grace_ms),
         })
     }
+}
+
+/// A path, unless it is empty.
+fn file(path: String) -> Option<PathBuf> {
+    Some(path).filter(|path| !path.is_empty()).map(PathBuf::from)
 }
 
 #[cfg(test)]
@@ -301,11 +340,30 @@ mod tests {
 
     #[test]
     fn every_problem_is_reported_at_once() {
-        let args =
-            ["--secret", "x", "--addr", "here", "--threads", "few", "--trusted-proxies", "10.0.0.0/8,moon"];
+        let args = [
+            "--secret",
+            "x",
+            "--addr",
+            "here",
+            "--threads",
+            "few",
+            "--trusted-proxies",
+            "10.0.0.0/8,moon",
+            "--tracking-origin",
+            "https://a.example,b",
+        ];
         let ConfigErrors(problems) = flags(&args).check().err().unwrap();
         let names: Vec<_> = problems.iter().filter_map(|problem| problem.split(':').next()).collect();
-        assert_eq!(names, ["AOS_SECRET", "AOS_EDGE_ADDR", "AOS_EDGE_TRUSTED_PROXIES", "AOS_EDGE_THREADS"]);
+        assert_eq!(
+            names,
+            [
+                "AOS_SECRET",
+                "AOS_EDGE_ADDR",
+                "AOS_EDGE_TRUSTED_PROXIES",
+                "AOS_TRACKING_ORIGIN",
+                "AOS_EDGE_THREADS"
+            ]
+        );
     }
 
     #[test]

@@ -13,6 +13,8 @@ pub(crate) struct Head<'a> {
     pub(crate) referrer: &'a [u8],
     /// A browser fetches ahead of a click that may never come.
     pub(crate) prefetch: bool,
+    /// An agent says that it is one and can prove it.
+    pub(crate) signed: bool,
     chunked: bool,
 }
 
@@ -25,8 +27,14 @@ enum Host<'a> {
 impl<'a> Head<'a> {
     #[inline]
     pub(crate) fn read(headers: &'a HeaderMap) -> Self {
-        let mut head =
-            Self { host: Host::Missing, user_agent: b"", referrer: b"", prefetch: false, chunked: false };
+        let mut head = Self {
+            host: Host::Missing,
+            user_agent: b"",
+            referrer: b"",
+            prefetch: false,
+            signed: false,
+            chunked: false,
+        };
         for (name, value) in headers {
             match *name {
                 header::HOST => {
@@ -40,6 +48,7 @@ impl<'a> Head<'a> {
                 header::TRANSFER_ENCODING => head.chunked = true,
                 _ => match name.as_str() {
                     "sec-purpose" | "purpose" | "x-moz" => head.prefetch |= says_prefetch(value),
+                    "signature-input" => head.signed = true,
                     _ => {}
                 },
             }

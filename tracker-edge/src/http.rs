@@ -11,6 +11,7 @@
 use crate::addresses::Place;
 use crate::clicks::Seen;
 use crate::clicks::event::Subs;
+use crate::clicks::signatures::Verdict;
 use crate::clicks::spool::Appended;
 use crate::connections::{Ask, Connection, Guard, Phase};
 use crate::head::Head;
@@ -297,6 +298,7 @@ impl Click {
             user_agent: head.user_agent,
             referrer: head.referrer,
             subs: &subs,
+            signed: head.signed && is_signed(worker, parts, now_ms),
         };
         let mut recorder = worker.recorder.borrow_mut();
         let begun = recorder.begin(self.link, found, &seen);
@@ -334,6 +336,14 @@ impl Outcome {
             }
         }
     }
+}
+
+/// Whether the request's signature is an agent's. Only requests that have one come here.
+#[cold]
+fn is_signed(worker: &Worker, parts: &Parts, now_ms: i64) -> bool {
+    let verdict = worker.edge.signatures.judge(parts, now_ms, &worker.signature_budget);
+    worker.counters.signatures[verdict as usize].add();
+    verdict == Verdict::Verified
 }
 
 /// A link that was not in memory: asks Redis, within the miss deadline.

@@ -21,6 +21,7 @@ mod background;
 pub mod clicks;
 pub mod config;
 mod connections;
+mod files;
 mod head;
 mod http;
 mod links;
@@ -33,11 +34,15 @@ mod route;
 mod runtime;
 
 use background::Background;
+use clicks::Knowledge;
+use clicks::classes::Classes;
 use clicks::duplicates::Duplicates;
 use clicks::ship::{EvictionError, Redis, check_eviction};
+use clicks::signatures::Signatures;
 use clicks::spool::{OpenError, SpoolSet};
 use clicks::visitors::Visitors;
 use config::Config;
+use files::Watched;
 use shared::click_id::ClickIdKey;
 use shared::{Clock, TokenKey};
 use std::io;
@@ -81,7 +86,6 @@ impl Edge {
         if !config.allow_eviction {
             refuse_eviction(&config.redis_url)?;
         }
-        clicks::classes::prepare();
         let metrics = metrics::Metrics::new();
         let spools = metrics.within(|| SpoolSet::open(config.spool.clone()))?;
         let (links, link_work) = links::Links::new(
@@ -91,7 +95,18 @@ impl Edge {
             Arc::clone(&clock),
         );
         let position = background::warm(&config.snapshot, &links);
-        let visitors = Arc::new(Visitors::new(Arc::clone(&clock)));
+        let knowledge = Knowledge {
+            classes: Arc::new(Classes::built_in()),
+            countries: Arc::default(),
+            visitors: Arc::new(Visitors::new(Arc::clone(&clock))),
+            duplicates: Arc::new(Duplicates::new()),
+        };
+        let repeats = Arc::clone(&knowledge.duplicates);
+        let signatures = Signatures::new(Arc::default(), config.tracking_origins.clone(), repeats);
+        let files = watched(&config, &knowledge, &signatures);
+        for file in &files {
+            file.read();
+        }
         let shared = Arc::new(runtime::Shared {
             links,
             tokens: TokenKey::new(&config.secret),
@@ -101,8 +116,8 @@ impl Edge {
                 config.connections_per_address,
                 config.trusted_proxies.clone(),
             ),
-            visitors,
-            duplicates: Arc::new(Duplicates::new()),
+            knowledge,
+            signatures,
             clock,
             strict: config.spool.strict,
         });
@@ -115,7 +130,8 @@ impl Edge {
         let addr = listeners.first().map_or(Ok(config.addr), |listener| address_of(listener, config.addr))?;
         let admin_addr = address_of(&admin, config.admin_addr)?;
         let stop = CancellationToken::new();
-        let background = Background { config, shared, spools, metrics, redis, link_work, position, admin };
+        let background =
+            Background { config, shared, spools, metrics, redis, link_work, position, files, admin };
         let background = background.start(listeners, stop.clone()).map_err(StartError::Thread)?;
         tracing::info!(%addr, admin = %admin_addr, "serving clicks");
         Ok(Self { addr, admin_addr, stop, background: Some(background) })
@@ -156,6 +172,24 @@ impl Drop for Edge {
             tracing::error!("the background thread panicked");
         }
     }
+}
+
+/// The files an operator may put anew.
+fn watched(config: &Config, knowledge: &Knowledge, signatures: &Signatures) -> Vec<Arc<Watched>> {
+    let mut files = Vec::new();
+    if let Some(path) = config.user_agents.clone() {
+        let classes = Arc::clone(&knowledge.classes);
+        files.push(Watched::new("user_agents", path, move |path| classes.load(path)));
+    }
+    if let Some(path) = config.geoip_db.clone() {
+        let countries = Arc::clone(&knowledge.countries);
+        files.push(Watched::new("countries", path, move |path| countries.load(path)));
+    }
+    if let Some(path) = config.agent_keys.clone() {
+        let keyring = Arc::clone(&signatures.keyring);
+        files.push(Watched::new("agent_keys", path, move |path| keyring.load(path)));
+    }
+    files
 }
 
 /// One listening socket per worker, all on one address.

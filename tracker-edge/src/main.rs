@@ -8,6 +8,7 @@ use shared::SystemClock;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::signal::unix::{SignalKind, signal};
 use tracker_edge::config::{Config, Flags};
 use tracker_edge::{Edge, StartError};
 
@@ -39,6 +40,14 @@ fn run(config: Config) -> ExitCode {
     if let Err(error) = shared::telemetry::init(config.log_format, &config.log) {
         return fail(&std::io::Error::other(error), EX_USAGE);
     }
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&error, 1),
+    };
+    // From here on SIGHUP means "read your files again", also before anybody listens for it.
+    if let Err(error) = runtime.block_on(async { signal(SignalKind::hangup()).map(drop) }) {
+        return fail(&error, 1);
+    }
     let edge = match Edge::start(config, Arc::new(SystemClock)) {
         Ok(edge) => edge,
         Err(error @ (StartError::Eviction(_) | StartError::Redis(_) | StartError::Listen(..))) => {
@@ -46,18 +55,16 @@ fn run(config: Config) -> ExitCode {
         }
         Err(error) => return fail(&error, 1),
     };
-    let waited = tokio::runtime::Builder::new_current_thread().enable_all().build().and_then(|runtime| {
-        runtime.block_on(async {
-            let ended = async {
-                while !edge.has_ended() {
-                    tokio::time::sleep(LOOK_EVERY).await;
-                }
-            };
-            tokio::select! {
-                signal = shared::shutdown::signal() => signal,
-                () = ended => Ok(()),
+    let waited = runtime.block_on(async {
+        let ended = async {
+            while !edge.has_ended() {
+                tokio::time::sleep(LOOK_EVERY).await;
             }
-        })
+        };
+        tokio::select! {
+            signal = shared::shutdown::signal() => signal,
+            () = ended => Ok(()),
+        }
     });
     edge.stop();
     match (edge.join(), waited) {

@@ -3,6 +3,8 @@
 //! The hot path adds to plain per-worker counters, each worker on cache lines of its own; a scrape adds
 //! the workers up. No label is ever a link, a program or an address.
 
+use crate::clicks::signatures::Verdict;
+use crate::files;
 use metrics::{counter, describe_counter, describe_gauge, gauge};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 use shared::ClickClass;
@@ -18,6 +20,8 @@ macro_rules! counters {
             $($(#[doc = $help])* pub(crate) $field: Counter,)*
             /// Clicks by class.
             pub(crate) clicks: [Counter; ClickClass::ALL.len()],
+            /// Signatures of AI agents by verdict.
+            pub(crate) signatures: [Counter; Verdict::ALL.len()],
         }
 
         /// Sets every metric to the sum over the workers.
@@ -29,6 +33,10 @@ macro_rules! counters {
             for class in ClickClass::ALL {
                 let sum = workers.iter().map(|worker| worker.clicks[class as usize].get()).sum();
                 counter!("edge_clicks_total", "class" => class.name()).absolute(sum);
+            }
+            for verdict in Verdict::ALL {
+                let sum = workers.iter().map(|worker| worker.signatures[verdict as usize].get()).sum();
+                counter!("edge_agent_signatures_total", "verdict" => verdict.name()).absolute(sum);
             }
         }
     };
@@ -119,6 +127,14 @@ impl Metrics {
 fn describe() {
     describe_counter!("edge_responses_total", "Answers by kind");
     describe_counter!("edge_clicks_total", "Clicks recorded, by class");
+    describe_counter!(
+        "edge_agent_signatures_total",
+        "Clicks with a Web Bot Auth signature, by what became of it"
+    );
+    describe_gauge!("edge_agent_keys", "Keys of AI agents known");
+    describe_counter!("edge_file_loads_total", "Times a watched file was read and put in force");
+    describe_counter!("edge_file_failures_total", "Times a watched file could not be used");
+    describe_gauge!("edge_file_stale", "1 while what is in force is not what the file says");
     describe_counter!("edge_clicks_lost_total", "Clicks the spool had no room for; declared as lost");
     describe_counter!("edge_link_misses_total", "Look-ups that had to wait for Redis");
     describe_counter!("edge_connections_accepted_total", "Connections accepted");
@@ -148,7 +164,7 @@ fn describe() {
 }
 
 /// What is only known when somebody looks.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Now {
     pub(crate) links: crate::links::cache::Size,
     pub(crate) unknown: usize,
@@ -159,6 +175,8 @@ pub(crate) struct Now {
     pub(crate) comparisons: u64,
     pub(crate) connected: bool,
     pub(crate) ready: bool,
+    pub(crate) agent_keys: usize,
+    pub(crate) files: Vec<files::Shown>,
 }
 
 impl Now {
@@ -170,6 +188,12 @@ impl Now {
         counter!("edge_link_compared_total").absolute(self.compared);
         counter!("edge_link_comparisons_total").absolute(self.comparisons);
         counter!("edge_links_evicted_total").absolute(self.links.evicted);
+        gauge!("edge_agent_keys").set(self.agent_keys as f64);
+        for file in &self.files {
+            counter!("edge_file_loads_total", "file" => file.name).absolute(file.loads);
+            counter!("edge_file_failures_total", "file" => file.name).absolute(file.failures);
+            gauge!("edge_file_stale", "file" => file.name).set(f64::from(u8::from(file.stale)));
+        }
         gauge!("edge_links").set(self.links.links as f64);
         gauge!("edge_links_bytes").set(self.links.bytes as f64);
         gauge!("edge_link_profiles").set(self.links.profiles as f64);

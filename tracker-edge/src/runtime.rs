@@ -5,10 +5,9 @@
 //! another thread.
 
 use crate::addresses::Addresses;
-use crate::clicks::Recorder;
-use crate::clicks::duplicates::Duplicates;
+use crate::clicks::signatures::{Budget, Signatures};
 use crate::clicks::spool::Writer;
-use crate::clicks::visitors::Visitors;
+use crate::clicks::{Knowledge, Recorder};
 use crate::connections::{Connections, TICK};
 use crate::links::shard::Scratch;
 use crate::links::{self, Links};
@@ -35,8 +34,8 @@ pub(crate) struct Shared {
     pub(crate) ids: ClickIdKey,
     pub(crate) pages: Pages,
     pub(crate) addresses: Arc<Addresses>,
-    pub(crate) visitors: Arc<Visitors>,
-    pub(crate) duplicates: Arc<Duplicates>,
+    pub(crate) knowledge: Knowledge,
+    pub(crate) signatures: Signatures,
     pub(crate) clock: Arc<dyn Clock>,
     /// Whether an answer waits for its click to be synced.
     pub(crate) strict: bool,
@@ -47,6 +46,7 @@ pub(crate) struct Worker {
     pub(crate) edge: Arc<Shared>,
     pub(crate) counters: Arc<Counters>,
     pub(crate) recorder: RefCell<Recorder>,
+    pub(crate) signature_budget: Budget,
     pub(crate) scratch: RefCell<Box<Scratch>>,
     pub(crate) connections: Rc<Connections>,
     pub(crate) http: http1::Builder,
@@ -75,17 +75,13 @@ pub(crate) fn work(start: Start) -> io::Result<()> {
     let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
     runtime.block_on(async move {
         let listener = TcpListener::from_std(start.listener)?;
-        let recorder = Recorder::new(
-            start.writer,
-            start.edge.ids.clone(),
-            Arc::clone(&start.edge.visitors),
-            Arc::clone(&start.edge.duplicates),
-        );
+        let recorder = Recorder::new(start.writer, start.edge.ids.clone(), start.edge.knowledge.clone());
         let worker = Rc::new(Worker {
             connections: Rc::new(Connections::new(start.connections_max, Arc::clone(&start.counters))),
             edge: start.edge,
             counters: start.counters,
             recorder: RefCell::new(recorder),
+            signature_budget: Budget::default(),
             scratch: RefCell::new(links::scratch()),
             http: http::builder(),
             draining: Cell::new(false),

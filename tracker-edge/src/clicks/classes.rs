@@ -7,13 +7,25 @@
 //!
 //! Classifying takes microseconds, so every worker remembers what it has classified in [`Known`]: the
 //! hot path is one look into a small table.
+//!
+//! An operator may put a newer list in the place of the built-in one while the edge runs
+//! ([`Classes::load`]); besides what the published list has, an entry may say its `class` itself, `human`
+//! included, which then counts before everything else. A list that cannot be read, or that takes one of
+//! the known people of `data/people.txt` for a machine, is refused and the one before stays.
 
+use arc_swap::ArcSwap;
 use regex_filtered::{Builder, Regexes};
 use shared::ClickClass;
-use std::sync::LazyLock;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The list, as published. Replace the file to update it; the tests tell what changed for us.
 const LIST: &str = include_str!("../../data/crawler-user-agents.json");
+/// User agents of people, a line each: what no list may take for a machine.
+const PEOPLE: &str = include_str!("../../data/people.txt");
+/// Bytes of an operator's list at most; the built-in one has half a million.
+const LIST_LEN_MAX: u64 = 16 << 20;
 
 /// Patterns of the list that also match people, or nothing certain.
 const NOT_MACHINES: &[&str] = &[
@@ -98,49 +110,114 @@ struct Listed {
     pattern: String,
     #[serde(default)]
     tags: Vec<String>,
+    /// An operator's own word.
+    #[serde(default)]
+    class: Option<String>,
 }
 
-/// The patterns, compiled, and the class of each.
+/// The patterns, compiled, and the class of each, with how much it counts.
 struct Patterns {
     regexes: Regexes,
-    classes: Vec<ClickClass>,
+    classes: Vec<(u8, ClickClass)>,
 }
 
-/// Compiled once per process, on the first use.
-static PATTERNS: LazyLock<Patterns> = LazyLock::new(|| compile(LIST).expect("the list in data/ is tested"));
-
-/// Compiles the patterns now, so that the first click does not wait for it.
-pub(crate) fn prepare() {
-    LazyLock::force(&PATTERNS);
+/// The patterns in force; shared by all workers.
+pub(crate) struct Classes {
+    patterns: ArcSwap<Patterns>,
+    /// Grows when they change, so that workers forget what they remember.
+    generation: AtomicU64,
 }
 
-/// The class of a user agent.
-pub(crate) fn classify(user_agent: &[u8]) -> ClickClass {
+impl Classes {
+    /// Those of the built-in list.
+    pub(crate) fn built_in() -> Self {
+        let patterns = compile(LIST).expect("the list in data/ is tested");
+        Self { patterns: ArcSwap::from_pointee(patterns), generation: AtomicU64::new(0) }
+    }
+
+    /// The class of a user agent.
+    pub(crate) fn classify(&self, user_agent: &[u8]) -> ClickClass {
+        classify(&self.patterns.load(), user_agent)
+    }
+
+    /// Puts an operator's list in force.
+    pub(crate) fn load(&self, path: &Path) -> Result<String, String> {
+        let len = std::fs::metadata(path).map_err(|error| error.to_string())?.len();
+        if len > LIST_LEN_MAX {
+            return Err(format!("{len} bytes are more than a list of {LIST_LEN_MAX}"));
+        }
+        self.replace(&std::fs::read_to_string(path).map_err(|error| error.to_string())?)
+    }
+
+    fn replace(&self, list: &str) -> Result<String, String> {
+        let patterns = compile(list)?;
+        let mistaken =
+            people().find(|user_agent| classify(&patterns, user_agent.as_bytes()) != ClickClass::Human);
+        if let Some(user_agent) = mistaken {
+            return Err(format!("the list takes a person for a machine: {user_agent}"));
+        }
+        let found = format!("{} patterns of user agents", patterns.classes.len());
+        self.patterns.store(Arc::new(patterns));
+        // Afterwards: who sees the new number finds the new patterns.
+        self.generation.fetch_add(1, Ordering::Release);
+        Ok(found)
+    }
+}
+
+/// User agents of people.
+fn people() -> impl Iterator<Item = &'static str> {
+    PEOPLE.lines().filter(|line| !line.is_empty() && !line.starts_with('#'))
+}
+
+fn classify(patterns: &Patterns, user_agent: &[u8]) -> ClickClass {
     // Browsers always send one: what does not is a script.
     if user_agent.is_empty() {
         return ClickClass::Tool;
     }
     let text = String::from_utf8_lossy(user_agent);
-    let matches = PATTERNS.regexes.matching(&text).map(|(index, _)| index);
-    let classes = matches.filter_map(|index| PATTERNS.classes.get(index).copied());
-    classes.max_by_key(|class| rank(*class)).unwrap_or(ClickClass::Human)
+    let matches = patterns.regexes.matching(&text).filter_map(|(index, _)| patterns.classes.get(index));
+    matches.max_by_key(|(rank, _)| *rank).map_or(ClickClass::Human, |(_, class)| *class)
 }
+
+/// What an entry's own `class` counts: more than any tag.
+const OWN_WORD: u8 = 10;
 
 fn compile(list: &str) -> Result<Patterns, String> {
     let listed: Vec<Listed> = serde_json::from_str(list).map_err(|error| error.to_string())?;
+    if listed.is_empty() {
+        return Err("the list is empty".to_owned());
+    }
     let mut builder = Builder::new();
-    let mut classes = Vec::new();
-    let ours = OURS.iter().map(|(pattern, class)| ((*pattern).to_owned(), *class));
-    let theirs = listed
-        .into_iter()
-        .filter(|listed| !NOT_MACHINES.contains(&listed.pattern.as_str()))
-        .map(|listed| (class_of(&listed), listed.pattern))
-        .map(|(class, pattern)| (pattern, class));
-    for (pattern, class) in ours.chain(theirs) {
-        builder = builder.push(&pattern).map_err(|error| format!("{pattern}: {error}"))?;
-        classes.push(class);
+    let mut classes = Vec::with_capacity(OURS.len() + listed.len());
+    for (pattern, class) in OURS {
+        builder = builder.push(pattern).map_err(|error| format!("{pattern}: {error}"))?;
+        classes.push((rank(*class), *class));
+    }
+    for listed in listed {
+        let counts = match &listed.class {
+            Some(name) => {
+                let class = ClickClass::from_name(name).filter(|class| is_of_user_agents(*class));
+                (
+                    OWN_WORD,
+                    class
+                        .ok_or_else(|| format!("{}: no user agent has the class {name:?}", listed.pattern))?,
+                )
+            }
+            None if NOT_MACHINES.contains(&listed.pattern.as_str()) => continue,
+            None => {
+                let class = class_of(&listed);
+                (rank(class), class)
+            }
+        };
+        builder = builder.push(&listed.pattern).map_err(|error| format!("{}: {error}", listed.pattern))?;
+        classes.push(counts);
     }
     Ok(Patterns { regexes: builder.build().map_err(|error| error.to_string())?, classes })
+}
+
+/// Whether a user agent alone can have the class.
+const fn is_of_user_agents(class: ClickClass) -> bool {
+    !matches!(class, ClickClass::AgentVerified | ClickClass::Prefetch | ClickClass::Duplicate)
 }
 
 fn class_of(listed: &Listed) -> ClickClass {
@@ -165,17 +242,27 @@ const KNOWN_MAX: usize = 4096;
 const CLASS_BITS: u64 = 0xf;
 
 /// User agents classified before, by hash. Direct-mapped: a newcomer takes the place of another.
-pub(crate) struct Known(Box<[u64]>);
+pub(crate) struct Known {
+    entries: Box<[u64]>,
+    classes: Arc<Classes>,
+    generation: u64,
+}
 
 impl Known {
-    pub(crate) fn new() -> Self {
-        Self(vec![0; KNOWN_MAX].into_boxed_slice())
+    pub(crate) fn new(classes: Arc<Classes>) -> Self {
+        let generation = classes.generation.load(Ordering::Acquire);
+        Self { entries: vec![0; KNOWN_MAX].into_boxed_slice(), classes, generation }
     }
 
     /// The class of a user agent. `hash` is its keyed hash: without the key nobody can make two that clash.
     #[inline]
     pub(crate) fn class_of(&mut self, hash: u64, user_agent: &[u8]) -> ClickClass {
-        let entry = &mut self.0[hash as usize % KNOWN_MAX];
+        let generation = self.classes.generation.load(Ordering::Acquire);
+        if generation != self.generation {
+            self.entries.fill(0);
+            self.generation = generation;
+        }
+        let entry = &mut self.entries[hash as usize % KNOWN_MAX];
         // 0 marks an empty entry, so a class is kept as its number plus one.
         if *entry & !CLASS_BITS == hash & !CLASS_BITS
             && let Some(class) =
@@ -183,7 +270,7 @@ impl Known {
         {
             return class;
         }
-        let class = classify(user_agent);
+        let class = self.classes.classify(user_agent);
         *entry = hash & !CLASS_BITS | (class as u64 + 1);
         class
     }

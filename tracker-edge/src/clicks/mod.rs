@@ -6,14 +6,17 @@
 //! spool. [`ship`] takes it from there.
 
 pub(crate) mod classes;
+pub(crate) mod countries;
 pub(crate) mod duplicates;
 pub(crate) mod event;
 pub mod ship;
+pub(crate) mod signatures;
 pub mod spool;
 pub(crate) mod visitors;
 
 use crate::links::cache::Found;
-use classes::Known;
+use classes::{Classes, Known};
+use countries::Countries;
 use duplicates::Duplicates;
 use event::Subs;
 use shared::click::FLAG_BILLABLE;
@@ -32,6 +35,8 @@ pub(crate) struct Seen<'a> {
     pub(crate) user_agent: &'a [u8],
     pub(crate) referrer: &'a [u8],
     pub(crate) subs: &'a Subs,
+    /// Whether an agent has proved that it is one.
+    pub(crate) signed: bool,
 }
 
 /// A click about to be recorded.
@@ -51,18 +56,32 @@ pub(crate) struct Recorder {
     hasher: Hasher,
     visitors: Arc<Visitors>,
     duplicates: Arc<Duplicates>,
+    countries: Arc<Countries>,
     notes: Vec<u8>,
 }
 
+/// What the recorders of all workers share.
+#[derive(Clone)]
+pub(crate) struct Knowledge {
+    pub(crate) classes: Arc<Classes>,
+    pub(crate) countries: Arc<Countries>,
+    pub(crate) visitors: Arc<Visitors>,
+    pub(crate) duplicates: Arc<Duplicates>,
+}
+
 impl Recorder {
-    pub(crate) fn new(
-        writer: Writer,
-        ids: ClickIdKey,
-        visitors: Arc<Visitors>,
-        duplicates: Arc<Duplicates>,
-    ) -> Self {
-        let notes = Vec::with_capacity(shared::click::note::NOTES_LEN_MAX);
-        Self { writer, ids, known: Known::new(), hasher: Hasher::new(), visitors, duplicates, notes }
+    pub(crate) fn new(writer: Writer, ids: ClickIdKey, knowledge: Knowledge) -> Self {
+        let Knowledge { classes, countries, visitors, duplicates } = knowledge;
+        Self {
+            writer,
+            ids,
+            known: Known::new(classes),
+            hasher: Hasher::new(),
+            visitors,
+            duplicates,
+            countries,
+            notes: Vec::with_capacity(shared::click::note::NOTES_LEN_MAX),
+        }
     }
 
     /// Decides what a click is. Its id is its place: the next [`Self::finish`] must be for it.
@@ -72,6 +91,9 @@ impl Recorder {
         let hash = self.hasher.user_agent(seen.user_agent);
         let visitor = self.hasher.visitor(seen.address, hash);
         let mut class = self.known.class_of(hash, seen.user_agent);
+        if seen.signed && is_raised(class) {
+            class = ClickClass::AgentVerified;
+        }
         let window_ms = u32::from(found.dedup_seconds) * 1000;
         if window_ms > 0
             && repeats_matter(class)
@@ -103,7 +125,7 @@ impl Recorder {
             visitor: begun.visitor,
             class: begun.class,
             flags: if billable { FLAG_BILLABLE } else { 0 },
-            country: [0; 2],
+            country: self.countries.of(seen.address),
             notes: &self.notes,
         })
     }
@@ -112,6 +134,12 @@ impl Recorder {
     pub(crate) fn commit(&self) -> impl Future<Output = spool::Durability> + Send + use<> {
         self.writer.commit()
     }
+}
+
+/// Whether a signature makes an agent of this class. Who signs and calls itself a crawler, an unfurler or a
+/// scanner is believed that too: nobody pays for those.
+const fn is_raised(class: ClickClass) -> bool {
+    matches!(class, ClickClass::Human | ClickClass::Agent | ClickClass::Tool)
 }
 
 /// Whether a repeat of this class is a duplicate. Crawlers and their like come again by nature, and

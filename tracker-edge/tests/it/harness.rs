@@ -140,6 +140,8 @@ pub(crate) struct Shipped {
     pub(crate) visitor: u64,
     pub(crate) class: &'static str,
     pub(crate) billable: bool,
+    /// Two letters, or none.
+    pub(crate) country: String,
     pub(crate) notes: Vec<(u8, String)>,
 }
 
@@ -151,6 +153,12 @@ impl Shipped {
             visitor: click.visitor,
             class: click.class.name(),
             billable: click.billable(),
+            country: click
+                .country
+                .iter()
+                .filter(|letter| **letter != 0)
+                .map(|&letter| char::from(letter))
+                .collect(),
             notes: click
                 .notes()
                 .map(|(kind, value)| (kind, String::from_utf8(value.to_vec()).unwrap()))

@@ -7,6 +7,8 @@
 //! - `limits`: what breaks HTTP or takes too much is refused, and nothing else suffers
 //! - `shutdown`: a stop loses no answer and no click
 //! - `redis_down`: known links keep working without Redis, also after a restart
+//! - `agents`: AI agents that prove who they are
+//! - `files`: lists and databases put anew while the edge runs
 //! - `admin`: what operators see
 //! - `dependencies`: the edge's dependency tree keeps within its budget
 //! - `spool_kill`: a process killed while it appends
@@ -17,7 +19,9 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod admin;
+mod agents;
 mod dependencies;
+mod files;
 mod harness;
 mod limits;
 mod miss;
