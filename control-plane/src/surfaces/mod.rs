@@ -2,3 +2,4 @@
 
 pub mod attribution_v1;
 pub mod docs;
+pub mod mcp;

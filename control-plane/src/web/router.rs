@@ -47,6 +47,10 @@ pub fn build(app: &App) -> Router {
         .layer(axum::middleware::from_fn_with_state(app.clone(), public_posts::around))
         .layer(axum::middleware::from_fn_with_state(app.clone(), middleware::around))
         .with_state(app.clone());
+    let mcp = surfaces::mcp::routes(&document, app, routes.clone())
+        .layer(RequestBodyTimeoutLayer::new(BODY_FOR))
+        .layer(axum::middleware::from_fn_with_state(app.clone(), middleware::around))
+        .with_state(app.clone());
     // The router adds `Allow` to a 405 outside of its own layers; the answer to OPTIONS is made of it.
-    Router::new().fallback_service(routes).layer(axum::middleware::from_fn(cors::around))
+    Router::new().merge(mcp).fallback_service(routes).layer(axum::middleware::from_fn(cors::around))
 }

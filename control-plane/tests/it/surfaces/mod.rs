@@ -1,3 +1,4 @@
 //! The other doors.
 
 mod attribution_v1;
+mod mcp;
