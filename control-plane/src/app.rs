@@ -25,7 +25,7 @@ struct Inner {
     db: PgPool,
     db_read: PgPool,
     db_worker: PgPool,
-    redis: redis::Pool,
+    redis: redis::Redis,
     egress: Egress,
     clock: Arc<dyn Clock>,
     keys: Keys,
@@ -50,7 +50,7 @@ impl App {
             db: db::pool(url, PoolSettings::api(config.db_api_connections))?,
             db_read: db::pool(url, PoolSettings::read(config.db_read_connections))?,
             db_worker: db::pool(url, PoolSettings::worker(config.db_worker_connections))?,
-            redis: redis::pool(config.redis_url.expose_secret(), 16)?,
+            redis: redis::Redis::new(config.redis_url.expose_secret())?,
             egress: Egress::new(Policy::new(config.egress_allow.clone()))?,
             clock,
             keys: Keys::new(config.redis_prefix.clone()),
@@ -88,7 +88,7 @@ impl App {
     }
 
     /// Redis for requests and jobs.
-    pub fn redis(&self) -> &redis::Pool {
+    pub fn redis(&self) -> &redis::Redis {
         &self.0.redis
     }
 

@@ -8,6 +8,7 @@ use ipnet::IpNet;
 use secrecy::{ExposeSecret, SecretString};
 use shared::Secret;
 use shared::keys::CLICK_SHARDS_DEFAULT;
+use shared::redis_url::RedisUrl;
 use shared::telemetry::LogFormat;
 use std::net::{IpAddr, SocketAddr};
 use url::Url;
@@ -38,14 +39,7 @@ pub enum Command {
     /// Brings the database schema up to date and exits.
     Migrate,
     /// Compares every count from the edges to the usage; exits with 1 when a click is unaccounted for.
-    Reconcile {
-        /// Also count clicks on their way as unaccounted for: for a system that has come to rest.
-        #[arg(long)]
-        settled: bool,
-        /// Show every spool and account, not only those that are off.
-        #[arg(long)]
-        all: bool,
-    },
+    Reconcile(ReconcileArgs),
     /// Lists, stores or drops frames that could not be stored.
     Parked {
         /// What to do.
@@ -56,6 +50,20 @@ pub enum Command {
     CheckConfig,
     /// Prints the OpenAPI description and exits.
     Openapi,
+}
+
+/// How to show the comparison.
+#[derive(Args, Clone, Copy, Default, Debug, PartialEq, Eq)]
+pub struct ReconcileArgs {
+    /// Also count clicks on their way as unaccounted for: for a system that has come to rest.
+    #[arg(long)]
+    pub settled: bool,
+    /// Show every spool and account, not only those that are off.
+    #[arg(long)]
+    pub all: bool,
+    /// Print metrics in Prometheus' text format, every spool and account, instead of a table.
+    #[arg(long)]
+    pub metrics: bool,
 }
 
 /// What to do with parked frames.
@@ -82,7 +90,8 @@ pub struct Settings {
     /// Postgres, as `postgres://user:password@host:port/database`.
     #[arg(long, env = "AOS_DATABASE_URL", global = true, hide_env_values = true)]
     pub database_url: Option<String>,
-    /// Redis, as `redis://host:port/`.
+    /// Redis, as `redis://host:port/`, `redis-cluster://host:port,host:port/` or
+    /// `redis-sentinel://host:port,host:port/service`; `rediss…` for TLS.
     #[arg(long, env = "AOS_REDIS_URL", global = true, hide_env_values = true)]
     pub redis_url: Option<String>,
     /// Put before every Redis key, for deployments that share a Redis.
@@ -193,6 +202,7 @@ impl Config {
         let mut problems = Problems::default();
         let database_url = problems.required("AOS_DATABASE_URL", settings.database_url.as_ref());
         let redis_url = problems.required("AOS_REDIS_URL", settings.redis_url.as_ref());
+        let redis_url = redis_url.and_then(|url| problems.take("AOS_REDIS_URL", check_redis(url)));
         let secret = problems.required("AOS_SECRET", settings.secret.as_ref());
         let secret = secret.and_then(|text| problems.take("AOS_SECRET", Secret::parse(&text)));
         let addr = problems.take("AOS_ADDR", settings.addr.parse());
@@ -271,7 +281,7 @@ impl Config {
         };
         [
             format!("AOS_DATABASE_URL={}", host(&self.database_url)),
-            format!("AOS_REDIS_URL={}", host(&self.redis_url)),
+            format!("AOS_REDIS_URL={}", RedisUrl::hide_login(self.redis_url.expose_secret())),
             format!("AOS_REDIS_PREFIX={}", self.redis_prefix),
             "AOS_SECRET=(set)".to_owned(),
             format!("AOS_ADDR={}", self.addr),
@@ -317,6 +327,11 @@ impl Problems {
     fn take<T, E: std::fmt::Display>(&mut self, name: &str, value: Result<T, E>) -> Option<T> {
         value.map_err(|error| self.0.push(format!("{name}: {error}"))).ok()
     }
+}
+
+/// A URL that can be connected to.
+fn check_redis(url: String) -> Result<String, redis::RedisError> {
+    crate::redis::Target::parse(&url).map(|_| url)
 }
 
 fn networks(text: &str) -> Result<Vec<IpNet>, String> {

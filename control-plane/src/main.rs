@@ -4,7 +4,7 @@
 
 use anyhow::Context;
 use clap::Parser;
-use control_plane::config::{Cli, Command, Config};
+use control_plane::config::{Cli, Command, Config, ReconcileArgs};
 use control_plane::features::links::publish::Publisher;
 use control_plane::features::webhooks;
 use control_plane::redis::Target;
@@ -74,7 +74,7 @@ async fn run(command: Command, config: Config) -> anyhow::Result<ExitCode> {
         Command::CheckConfig => print(&config.describe()),
         Command::Migrate => migrate(&config).await?,
         Command::All | Command::Serve | Command::Drain | Command::Work => roles(command, config).await?,
-        Command::Reconcile { settled, all } => return reconcile(config, settled, all).await,
+        Command::Reconcile(args) => return reconcile(config, &args).await,
         Command::Parked { action } => {
             let app = App::new(config)?;
             let mut conn = app.db_worker().acquire().await.context("cannot reach Postgres")?;
@@ -90,13 +90,14 @@ fn show(outcome: &commands::Outcome) -> ExitCode {
     if outcome.well { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-async fn reconcile(config: Config, settled: bool, all: bool) -> anyhow::Result<ExitCode> {
+async fn reconcile(config: Config, args: &ReconcileArgs) -> anyhow::Result<ExitCode> {
     let app = App::new(config)?;
     let target = Target::parse(app.config().redis_url.expose_secret()).context("AOS_REDIS_URL")?;
     let mut conn = app.db_worker().acquire().await.context("cannot reach Postgres")?;
     let redis = (&target, app.keys(), app.config().click_shards);
-    let report = control_plane::workers::reconcile::reconcile(&mut conn, Some(redis)).await?;
-    Ok(show(&commands::reconcile::render(&report, settled, all)))
+    let now = app.clock().now();
+    let report = control_plane::workers::reconcile::reconcile(&mut conn, Some(redis), now).await?;
+    Ok(show(&commands::reconcile::render(&report, *args)))
 }
 
 async fn migrate(config: &Config) -> anyhow::Result<()> {

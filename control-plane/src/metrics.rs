@@ -47,6 +47,12 @@ pub const FAMILIES: &[(&str, &str)] = &[
     ("cp_parked_clicks", "Clicks in parked frames; somebody should replay or drop them"),
     ("cp_parked_frames", "Parked frames"),
     ("cp_declared_loss_clicks", "Clicks declared lost"),
+    ("cp_on_edge_clicks", "Clicks that are only on the disks of edges"),
+    ("cp_in_redis_clicks", "Clicks that Redis has taken and Postgres does not have yet"),
+    (
+        "cp_silent_edge_clicks",
+        "Clicks on edges that say nothing any more; somebody should start them, or declare their disks lost",
+    ),
     ("cp_unaccounted_clicks", "Clicks missing from their spool's sum; anything but 0 is a fault"),
     ("cp_undated_clicks", "1 when clicks lie in the default partition: their day's was missing"),
     ("cp_outbox_rows", "Changes of links that wait for the publisher"),

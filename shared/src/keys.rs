@@ -107,7 +107,7 @@ impl std::fmt::Display for Watermark {
 }
 
 /// What an edge says of a spool, for the conservation sum.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct SpoolReport {
     /// Sequences given to clicks so far.
     pub accepted: u64,
@@ -115,24 +115,71 @@ pub struct SpoolReport {
     pub declared_loss: u64,
     /// Whether more may come.
     pub live: bool,
+    /// Everything below was taken by Redis, once.
+    pub shipped: u64,
+    /// Everything below is in Postgres, as the edge last heard.
+    pub next_seq: u64,
+    /// The lowest sequence still on the edge's disk.
+    pub kept_from: u64,
+    /// The edge's clock, ms since the Unix epoch. A report is said again every few seconds: an old one comes from
+    /// an edge that is gone.
+    pub at_ms: i64,
 }
 
 impl SpoolReport {
-    /// Reads `"<accepted>:<declared loss>:<0 or 1>"`.
+    /// Reads its text form: the fields in their order, with colons between. What a later version appends is
+    /// left alone.
     pub fn parse(text: &str) -> Option<Self> {
         let mut parts = text.split(':');
-        let (accepted, declared_loss, live) = (parts.next()?, parts.next()?, parts.next()?);
+        let mut number = || parts.next()?.parse::<u64>().ok();
+        let (accepted, declared_loss, live) = (number()?, number()?, number()?);
+        let (shipped, next_seq, kept_from) = (number()?, number()?, number()?);
+        let at_ms = i64::try_from(number()?).ok()?;
         let live = match live {
-            "0" => false,
-            "1" => true,
+            0 => false,
+            1 => true,
             _ => return None,
         };
-        Some(Self { accepted: accepted.parse().ok()?, declared_loss: declared_loss.parse().ok()?, live })
+        Some(Self { accepted, declared_loss, live, shipped, next_seq, kept_from, at_ms })
     }
 }
 
 impl std::fmt::Display for SpoolReport {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}:{}:{}", self.accepted, self.declared_loss, u8::from(self.live))
+        let Self { accepted, declared_loss, live, shipped, next_seq, kept_from, at_ms } = self;
+        let live = u8::from(*live);
+        write!(f, "{accepted}:{declared_loss}:{live}:{shipped}:{next_seq}:{kept_from}:{at_ms}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reports_are_read_as_they_are_written() {
+        let report = SpoolReport {
+            accepted: 100,
+            declared_loss: 3,
+            live: true,
+            shipped: 90,
+            next_seq: 80,
+            kept_from: 70,
+            at_ms: 1_795_000_000_000,
+        };
+        let text = report.to_string();
+        assert_eq!(text, "100:3:1:90:80:70:1795000000000");
+        assert_eq!(SpoolReport::parse(&text), Some(report));
+        assert_eq!(SpoolReport::parse(&format!("{text}:later")), Some(report));
+        for broken in ["", "1:2:1", "1:2:2:4:5:6:7", "a:2:1:4:5:6:7", "1:2:1:4:5:6:-7"] {
+            assert_eq!(SpoolReport::parse(broken), None, "{broken}");
+        }
+    }
+
+    #[test]
+    fn watermarks_are_read_as_they_are_written() {
+        let mark = Watermark { epoch: 2, next_seq: 70 };
+        assert_eq!(Watermark::parse(&mark.to_string()), Some(mark));
+        assert_eq!(Watermark::parse("2"), None);
     }
 }

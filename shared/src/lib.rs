@@ -15,6 +15,7 @@ pub mod frame;
 pub mod id;
 pub mod keys;
 pub mod link_record;
+pub mod redis_url;
 pub mod secret;
 pub mod shutdown;
 pub mod telemetry;

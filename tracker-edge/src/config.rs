@@ -25,7 +25,8 @@ pub struct Flags {
     /// Secret of the deployment, 64 hex digits, the same for every edge and control plane
     #[arg(long, env = "AOS_SECRET", hide_env_values = true, default_value = "")]
     secret: String,
-    /// Redis as `redis://` or `rediss://`, a cluster as `redis-cluster://` with some of its nodes
+    /// Redis as `redis://host:port/`, `redis-cluster://host:port,host:port/` or
+    /// `redis-sentinel://host:port,host:port/service`; `rediss…` for TLS
     #[arg(long, env = "AOS_REDIS_URL", hide_env_values = true, default_value = "redis://127.0.0.1:6379/")]
     redis_url: String,
     /// Text before every Redis key, for sharing one Redis

@@ -1,14 +1,38 @@
-//! `control-plane reconcile`: the conservation sum as a table.
+//! `control-plane reconcile`: the conservation sum as a table, or as metrics.
 
 use super::{Outcome, table};
+use crate::config::ReconcileArgs;
 use crate::workers::reconcile::{AccountSum, Report, SpoolSum};
 
-/// The report in words. `settled`: nothing may be on its way any more.
-pub fn render(report: &Report, settled: bool, all: bool) -> Outcome {
+const SPOOL_HEAD: [&str; 8] =
+    ["spool", "accepted", "on the edge", "in Redis", "stored", "parked", "declared loss", "off"];
+const ACCOUNT_HEAD: [&str; 9] = [
+    "account",
+    "rows",
+    "counted",
+    "of them waiting",
+    "to meter",
+    "metered",
+    "billed",
+    "in the ledger",
+    "off",
+];
+
+/// The report as it was asked for.
+pub fn render(report: &Report, args: ReconcileArgs) -> Outcome {
+    let mut unaccounted = report.off();
+    if args.settled {
+        unaccounted += report.in_transit() + report.waiting();
+    }
+    let text = if args.metrics { metrics(report, unaccounted) } else { words(report, args, unaccounted) };
+    Outcome { text, well: unaccounted == 0 }
+}
+
+fn words(report: &Report, args: ReconcileArgs, unaccounted: i64) -> String {
     let mut parts = Vec::new();
-    let shown: Vec<_> = report.spools.iter().filter(|sum| all || off(sum, settled) > 0).collect();
+    let shown: Vec<_> = report.spools.iter().filter(|sum| args.all || off(sum, args.settled) > 0).collect();
     parts.push(spools(report, &shown));
-    let shown: Vec<_> = report.accounts.iter().filter(|sum| all || sum.off > 0).collect();
+    let shown: Vec<_> = report.accounts.iter().filter(|sum| args.all || sum.off > 0).collect();
     parts.push(accounts(report, &shown));
     for tag in &report.tags {
         parts.push(format!(
@@ -17,57 +41,86 @@ pub fn render(report: &Report, settled: bool, all: bool) -> Outcome {
         ));
     }
     parts.extend(report.broken.iter().map(|broken| format!("broken rule: {broken}")));
-    let mut unaccounted = report.off();
-    if settled {
-        unaccounted += report.in_transit() + report.waiting();
-    }
     parts.push(if unaccounted == 0 {
         "Every click is accounted for.".to_owned()
     } else {
         format!("UNACCOUNTED FOR: {unaccounted}")
     });
-    Outcome { text: parts.join("\n\n"), well: unaccounted == 0 }
+    parts.join("\n\n")
+}
+
+/// Gauges for a file that Prometheus' node exporter reads.
+fn metrics(report: &Report, unaccounted: i64) -> String {
+    let mut lines = Vec::new();
+    let mut family = |name: &str, help: &str, samples: Vec<String>| {
+        lines.push(format!("# HELP {name} {help}"));
+        lines.push(format!("# TYPE {name} gauge"));
+        lines.extend(samples.into_iter().map(|sample| format!("{name}{sample}")));
+    };
+    let label = |head: &str| head.to_lowercase().replace(' ', "_");
+    let samples = |kind: &str, heads: &[&str], name: &str, values: &[i64]| -> Vec<String> {
+        let pairs = heads[1..].iter().zip(values);
+        pairs
+            .map(|(head, value)| format!("{{{kind}=\"{name}\",stage=\"{}\"}} {value}", label(head)))
+            .collect()
+    };
+    let by_spool = report
+        .spools
+        .iter()
+        .flat_map(|sum| samples("spool", &SPOOL_HEAD, &sum.spool.simple().to_string(), &spool_values(sum)));
+    family("cp_reconcile_spool_clicks", "Clicks of a spool at each stage", by_spool.collect());
+    let by_account = report.accounts.iter().flat_map(|sum| {
+        samples("account", &ACCOUNT_HEAD, &sum.row.advertiser.to_string(), &account_values(sum))
+    });
+    family("cp_reconcile_account_clicks", "Clicks of an account at each stage", by_account.collect());
+    let tags = report.tags.iter().map(|tag| tag.off()).sum::<i64>();
+    family("cp_reconcile_row_clicks", "Rows that differ from what the spools say", vec![format!(" {tags}")]);
+    let broken = report.broken.len();
+    family("cp_reconcile_broken_rules", "Rules that rows break", vec![format!(" {broken}")]);
+    family(
+        "cp_reconcile_unaccounted_clicks",
+        "Clicks unaccounted for; anything but 0 is a fault",
+        vec![format!(" {unaccounted}")],
+    );
+    lines.join("\n")
+}
+
+fn spool_values(sum: &SpoolSum) -> [i64; 7] {
+    [sum.accepted, sum.on_edge, sum.in_redis, sum.stored, sum.parked, sum.declared_loss, sum.off]
+}
+
+fn account_values(sum: &AccountSum) -> [i64; 8] {
+    let row = &sum.row;
+    [row.rows, row.counted, row.waiting, row.billable, row.used, row.billed, row.posted, sum.off]
+}
+
+/// A name, and the sums of each column.
+fn summed<const N: usize>(name: String, values: impl Iterator<Item = [i64; N]>) -> Vec<String> {
+    let mut sums = [0; N];
+    for value in values {
+        sums.iter_mut().zip(value).for_each(|(sum, value)| *sum += value);
+    }
+    std::iter::once(name).chain(sums.iter().map(i64::to_string)).collect()
 }
 
 fn off(sum: &SpoolSum, settled: bool) -> i64 {
-    sum.off + if settled { sum.in_transit } else { 0 }
+    sum.off + if settled { sum.in_transit() } else { 0 }
 }
 
 fn spools(report: &Report, shown: &[&SpoolSum]) -> String {
-    let row = |name: String, sums: &[&SpoolSum]| {
-        let column = |pick: fn(&SpoolSum) -> i64| sums.iter().map(|sum| pick(sum)).sum::<i64>().to_string();
-        vec![
-            name,
-            column(|sum| sum.accepted),
-            column(|sum| sum.stored),
-            column(|sum| sum.in_transit),
-            column(|sum| sum.parked),
-            column(|sum| sum.declared_loss),
-            column(|sum| sum.off),
-        ]
-    };
-    let mut rows: Vec<_> = shown.iter().map(|sum| row(sum.spool.simple().to_string(), &[sum])).collect();
-    let everything: Vec<_> = report.spools.iter().collect();
-    rows.push(row(format!("all {} spools", everything.len()), &everything));
-    table(&["spool", "accepted", "stored", "in transit", "parked", "declared loss", "off"], &rows)
+    let row = |sum: &&SpoolSum| summed(sum.spool.simple().to_string(), [spool_values(sum)].into_iter());
+    let mut rows: Vec<_> = shown.iter().map(row).collect();
+    let all = format!("all {} spools", report.spools.len());
+    rows.push(summed(all, report.spools.iter().map(spool_values)));
+    table(&SPOOL_HEAD, &rows)
 }
 
 fn accounts(report: &Report, shown: &[&AccountSum]) -> String {
-    let row = |name: String, sums: &[&AccountSum]| {
-        let column = |pick: fn(&AccountSum) -> i64| sums.iter().map(|sum| pick(sum)).sum::<i64>().to_string();
-        vec![
-            name,
-            column(|sum| sum.row.rows),
-            column(|sum| sum.row.counted),
-            column(|sum| sum.row.waiting),
-            column(|sum| sum.row.billable),
-            column(|sum| sum.row.used),
-            column(|sum| sum.off),
-        ]
+    let row = |sum: &&AccountSum| {
+        summed(format!("account {}", sum.row.advertiser), [account_values(sum)].into_iter())
     };
-    let mut rows: Vec<_> =
-        shown.iter().map(|sum| row(format!("account {}", sum.row.advertiser), &[sum])).collect();
-    let everything: Vec<_> = report.accounts.iter().collect();
-    rows.push(row(format!("all {} accounts", everything.len()), &everything));
-    table(&["account", "rows", "counted", "of them waiting", "to meter", "metered", "off"], &rows)
+    let mut rows: Vec<_> = shown.iter().map(row).collect();
+    let all = format!("all {} accounts", report.accounts.len());
+    rows.push(summed(all, report.accounts.iter().map(account_values)));
+    table(&ACCOUNT_HEAD, &rows)
 }

@@ -32,6 +32,7 @@ mod ship_cluster;
 mod ship_drainer;
 mod ship_proxy;
 mod ship_redis;
+mod ship_reports;
 mod shutdown;
 mod spool_kill;
 mod updates;

@@ -3,6 +3,7 @@
 use super::Job;
 use crate::features::{clicks, conversions, network, payouts, subscriptions, wallet, webhooks};
 use crate::web::idempotency;
+use crate::workers::reconcile;
 use std::time::Duration;
 
 /// The jobs of the `work` role.
@@ -30,6 +31,12 @@ pub const JOBS: &[Job] = &[
         every: Duration::from_secs(10),
         alone: true,
         run: |app| Box::pin(clicks::measure::job(app)),
+    },
+    Job {
+        name: "account for what edges report",
+        every: Duration::from_secs(10),
+        alone: true,
+        run: |app| Box::pin(reconcile::reports::job(app)),
     },
     Job {
         name: "renew subscriptions",

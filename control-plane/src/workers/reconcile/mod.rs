@@ -3,21 +3,31 @@
 //!
 //! Stages compared, each with the one before: the edge's report and the frames in Redis against the spool's
 //! watermark; the watermark against stored, parked and declared lost; stored against the rows of `clicks`;
-//! rows against the hours and what waits for the fold; hours against the metered usage; the ledger against its
-//! own rules. Whatever does not fit is *unaccounted for*, a click at a time. Edges' reports are read first and
-//! the database in one snapshot after them, so a running system is never off, only on its way.
+//! rows against the hours and what waits for the fold; hours against the metered usage; what was billed against
+//! the ledger, and the ledger against its own rules. Whatever does not fit is *unaccounted for*, a click at a
+//! time: `accepted = on the edge + in Redis + stored + parked + declared loss + off` for every spool. Edges'
+//! reports are read first and the database in one snapshot after them, so a running system is never off, only
+//! on its way.
+//!
+//! A click that is only on an edge's disk is accounted for while that edge says so: after [`SILENT_FOR_MS`]
+//! without a word from it, it is off.
 
 pub mod queries;
+pub mod reports;
 mod transit;
 
 use crate::error::{Error, Result};
 use crate::features::audit;
 use crate::redis::Target;
+use chrono::{DateTime, Utc};
 use queries::{AccountRow, SpoolRow, TagRow};
 use shared::keys::{Keys, SpoolReport};
 use sqlx::{Acquire, PgConnection};
 use std::collections::BTreeMap;
 use uuid::Uuid;
+
+/// An edge that says nothing for so long is gone. It speaks every two seconds.
+pub const SILENT_FOR_MS: i64 = 10 * 60_000;
 
 /// A spool's sum.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,8 +36,10 @@ pub struct SpoolSum {
     pub spool: Uuid,
     /// What the edge says it gave out; what Redis and Postgres have seen when it says nothing.
     pub accepted: i64,
-    /// Not committed yet: in the edge's spool or in Redis.
-    pub in_transit: i64,
+    /// Not committed yet and not in Redis: on the disk of an edge that says so.
+    pub on_edge: i64,
+    /// Not committed yet: in a frame in Redis.
+    pub in_redis: i64,
     /// Rows.
     pub stored: i64,
     /// In parked frames.
@@ -36,6 +48,13 @@ pub struct SpoolSum {
     pub declared_loss: i64,
     /// Unaccounted for.
     pub off: i64,
+}
+
+impl SpoolSum {
+    /// On their way to Postgres.
+    pub const fn in_transit(&self) -> i64 {
+        self.on_edge + self.in_redis
+    }
 }
 
 /// Rows of spools that share a tag, where they differ from what the spools say.
@@ -91,7 +110,7 @@ impl Report {
 
     /// Clicks on their way to Postgres.
     pub fn in_transit(&self) -> i64 {
-        self.spools.iter().map(|sum| sum.in_transit).sum()
+        self.spools.iter().map(SpoolSum::in_transit).sum()
     }
 
     /// Clicks that wait for the fold.
@@ -101,7 +120,11 @@ impl Report {
 }
 
 /// Compares everything. Without Redis (`None`) only what Postgres has.
-pub async fn reconcile(conn: &mut PgConnection, redis: Option<(&Target, &Keys, u16)>) -> Result<Report> {
+pub async fn reconcile(
+    conn: &mut PgConnection,
+    redis: Option<(&Target, &Keys, u16)>,
+    now: DateTime<Utc>,
+) -> Result<Report> {
     let seen = match redis {
         Some((target, keys, shards)) => {
             transit::look(target, keys, shards).await.map_err(Error::unavailable)?
@@ -117,55 +140,55 @@ pub async fn reconcile(conn: &mut PgConnection, redis: Option<(&Target, &Keys, u
     tx.rollback().await?;
     Ok(Report {
         tags: sum_tags(&spools, &tags),
-        spools: sum_spools(&spools, &seen),
+        spools: sum_spools(&spools, &seen, now.timestamp_millis()),
         accounts: accounts.into_iter().map(sum_account).collect(),
         broken: broken.iter().map(ToString::to_string).collect(),
     })
 }
 
-fn sum_spools(rows: &[SpoolRow], seen: &transit::Seen) -> Vec<SpoolSum> {
-    let mut sums: BTreeMap<Uuid, SpoolSum> = BTreeMap::new();
-    for row in rows {
-        let report = seen.reports.get(&row.spool).copied();
+fn sum_spools(rows: &[SpoolRow], seen: &transit::Seen, now_ms: i64) -> Vec<SpoolSum> {
+    let mut all: BTreeMap<Uuid, SpoolRow> = rows.iter().map(|row| (row.spool, row.clone())).collect();
+    for spool in seen.reports.keys().chain(seen.reach.keys()) {
+        // Postgres has not heard of it yet: as if of a spool without clicks.
+        all.entry(*spool).or_insert_with(|| SpoolRow { spool: *spool, ..SpoolRow::default() });
+    }
+    let sum = |row: &SpoolRow| {
+        let report = seen.reports.get(&row.spool);
         let reach = seen.reach.get(&row.spool).copied().unwrap_or(0) as i64;
-        sums.insert(row.spool, sum_spool(row, report, reach));
-    }
-    let unseen = seen
-        .reports
-        .keys()
-        .chain(seen.reach.keys())
-        .filter(|spool| !rows.iter().any(|row| row.spool == **spool));
-    for spool in unseen {
-        let reported = seen.reports.get(spool).map_or(0, |report| report.accepted);
-        let accepted = reported.max(seen.reach.get(spool).copied().unwrap_or(0)) as i64;
-        let nothing = SpoolSum {
-            spool: *spool,
-            accepted,
-            in_transit: accepted,
-            stored: 0,
-            parked: 0,
-            declared_loss: 0,
-            off: 0,
-        };
-        sums.entry(*spool).or_insert(nothing);
-    }
-    sums.into_values().collect()
+        sum_spool(row, report, reach, now_ms)
+    };
+    all.values().map(sum).collect()
 }
 
 /// `reach`: where the last frame in Redis ends.
-fn sum_spool(row: &SpoolRow, report: Option<SpoolReport>, reach: i64) -> SpoolSum {
+fn sum_spool(row: &SpoolRow, report: Option<&SpoolReport>, reach: i64, now_ms: i64) -> SpoolSum {
     let said = report.map_or(0, |report| report.accepted as i64);
-    let accepted = said.max(reach).max(row.watermark);
+    let reach = reach.max(row.watermark);
+    let accepted = said.max(reach);
     let mut off = (row.watermark - row.stored - row.parked - row.declared_loss).abs();
     off += (row.parked - row.parked_frames).abs();
-    // All of a reported spool is here: what the edge declared lost must be so here too. More may be: parked
-    // frames that were dropped.
-    let lost = report.filter(|_| said == row.watermark).map_or(0, |report| report.declared_loss as i64);
-    off += (lost - row.declared_loss).max(0);
+    let mut on_edge = accepted - reach;
+    if let Some(report) = report {
+        // Lost at the edge, and Postgres has not been told yet. The other way round, parked frames were dropped.
+        let untold = (report.declared_loss as i64 - row.declared_loss).max(0);
+        if said == row.watermark {
+            off += untold;
+        }
+        let kept = accepted - reach.max(report.kept_from as i64);
+        let missing = if report.at_ms < now_ms - SILENT_FOR_MS {
+            on_edge
+        } else {
+            // Let go of by an edge that was told it is committed, and this database does not have it.
+            (on_edge - kept - untold).max(0)
+        };
+        off += missing;
+        on_edge -= missing;
+    }
     SpoolSum {
         spool: row.spool,
         accepted,
-        in_transit: accepted - row.watermark,
+        on_edge,
+        in_redis: reach - row.watermark,
         stored: row.stored,
         parked: row.parked,
         declared_loss: row.declared_loss,
@@ -207,7 +230,8 @@ fn sum_tags(spools: &[SpoolRow], tags: &[TagRow]) -> Vec<TagSum> {
 
 fn sum_account(row: AccountRow) -> AccountSum {
     let metered = if row.exists { (row.billable - row.used).abs() } else { row.used };
-    AccountSum { row, off: (row.rows - row.counted).abs() + metered }
+    let posted = (row.billed - row.posted).abs();
+    AccountSum { row, off: (row.rows - row.counted).abs() + metered + posted }
 }
 
 #[cfg(test)]

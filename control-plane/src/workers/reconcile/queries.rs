@@ -1,10 +1,11 @@
 //! SQL of the conservation sum. All of it runs in one snapshot.
 
 use sqlx::{PgConnection, Result};
+use std::collections::HashMap;
 use uuid::Uuid;
 
 /// A spool's row and the frames parked of it.
-#[derive(Clone, Debug, sqlx::FromRow)]
+#[derive(Clone, Debug, Default, sqlx::FromRow)]
 pub struct SpoolRow {
     /// The spool.
     pub spool: Uuid,
@@ -33,6 +34,15 @@ pub(super) async fn list_spools(conn: &mut PgConnection) -> Result<Vec<SpoolRow>
     )
     .fetch_all(conn)
     .await
+}
+
+/// What is committed of these spools; those never heard of are left out.
+pub(super) async fn load_watermarks(conn: &mut PgConnection, spools: &[Uuid]) -> Result<HashMap<Uuid, i64>> {
+    let rows: Vec<(Uuid, i64)> = sqlx::query_as("SELECT spool, watermark FROM spools WHERE spool = ANY ($1)")
+        .bind(spools)
+        .fetch_all(conn)
+        .await?;
+    Ok(rows.into_iter().collect())
 }
 
 /// Rows of the spools with one tag.
@@ -78,6 +88,10 @@ pub struct AccountRow {
     pub waiting: i64,
     /// Metered.
     pub used: i64,
+    /// Billed among the metered.
+    pub billed: i64,
+    /// Clicks the ledger moved money for.
+    pub posted: i64,
     /// Whether the account exists; clicks that name none are not metered.
     pub exists: bool,
 }
@@ -89,29 +103,38 @@ pub(super) async fn list_accounts(conn: &mut PgConnection) -> Result<Vec<Account
                  SELECT coalesce((max(day) + 1)::TIMESTAMP AT TIME ZONE 'UTC', '-infinity') AS since
                    FROM click_days_dropped),
               stages AS (
-                 SELECT advertiser, count(*) AS rows, 0 AS counted, 0 AS billable, 0 AS waiting, 0 AS used
+                 SELECT advertiser, count(*) AS rows, 0 AS counted, 0 AS billable, 0 AS waiting, 0 AS used, 0 AS billed,
+                        0 AS posted
                    FROM clicks, kept
                   WHERE at >= kept.since
                   GROUP BY advertiser
                   UNION ALL
-                 SELECT advertiser, 0, coalesce(sum(clicks) FILTER (WHERE hour >= kept.since), 0), sum(billable), 0, 0
+                 SELECT advertiser, 0, coalesce(sum(clicks) FILTER (WHERE hour >= kept.since), 0), sum(billable), 0, 0, 0, 0
                    FROM link_hours, kept
                   GROUP BY advertiser
                   UNION ALL
                  SELECT delta.advertiser, 0,
                         coalesce(sum(delta.clicks) FILTER (
                             WHERE to_timestamp(delta.hour * 3600::BIGINT) >= kept.since), 0),
-                        0, sum(delta.clicks), 0
+                        0, sum(delta.clicks), 0, 0, 0
                    FROM click_deltas, kept,
                         unnest(advertisers, hours, counts) AS delta (advertiser, hour, clicks)
                   GROUP BY delta.advertiser
                   UNION ALL
-                 SELECT advertiser, 0, 0, 0, 0, sum(used)
+                 SELECT advertiser, 0, 0, 0, 0, sum(used), sum(billed), 0
                    FROM usage_months
                   WHERE metric = 'clicks'
-                  GROUP BY advertiser)
+                  GROUP BY advertiser
+                  UNION ALL
+                 SELECT agents.number, 0, 0, 0, 0, 0, 0, sum(transfer.quantity)
+                   FROM ledger_transfers AS transfer
+                   JOIN ledger_accounts AS account ON account.id = transfer.credit_account
+                   JOIN agents ON agents.id = account.owner_id
+                  WHERE account.kind = 'clicks'
+                  GROUP BY agents.number)
          SELECT advertiser, sum(rows)::BIGINT AS rows, sum(counted)::BIGINT AS counted,
                 sum(billable)::BIGINT AS billable, sum(waiting)::BIGINT AS waiting, sum(used)::BIGINT AS used,
+                sum(billed)::BIGINT AS billed, sum(posted)::BIGINT AS posted,
                 EXISTS (SELECT FROM agents WHERE number = advertiser) AS exists
            FROM stages
           GROUP BY advertiser

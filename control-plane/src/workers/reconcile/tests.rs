@@ -14,24 +14,61 @@ fn row() -> SpoolRow {
     }
 }
 
+const NOW: i64 = 1_795_000_000_000;
+
+fn report(accepted: u64, declared_loss: u64, kept_from: u64) -> SpoolReport {
+    SpoolReport {
+        accepted,
+        declared_loss,
+        kept_from,
+        live: true,
+        at_ms: NOW - 2000,
+        ..SpoolReport::default()
+    }
+}
+
 #[test]
 fn a_spool_balances_or_is_off_by_what_is_missing() {
-    let report = |accepted, declared_loss| Some(SpoolReport { accepted, declared_loss, live: true });
-    let check = |row: &SpoolRow, report, reach, in_transit, off| {
-        let sum = sum_spool(row, report, reach);
-        assert_eq!((sum.in_transit, sum.off), (in_transit, off), "{row:?} {report:?} {reach}");
+    let check = |row: &SpoolRow, report: Option<SpoolReport>, reach, on_edge, in_redis, off| {
+        let sum = sum_spool(row, report.as_ref(), reach, NOW);
+        assert_eq!(
+            (sum.on_edge, sum.in_redis, sum.off),
+            (on_edge, in_redis, off),
+            "{row:?} {report:?} {reach}"
+        );
     };
-    check(&row(), None, 0, 0, 0);
-    check(&row(), report(100, 4), 0, 0, 0);
-    check(&row(), report(150, 9), 120, 50, 0);
-    check(&row(), None, 120, 20, 0);
+    check(&row(), None, 0, 0, 0, 0);
+    check(&row(), Some(report(100, 4, 0)), 0, 0, 0, 0);
+    check(&row(), Some(report(150, 9, 0)), 120, 30, 20, 0);
+    check(&row(), None, 120, 0, 20, 0);
     // A report from before the last batch.
-    check(&row(), report(80, 4), 0, 0, 0);
-    check(&SpoolRow { stored: 89, ..row() }, None, 0, 0, 1);
-    check(&SpoolRow { parked_frames: 5, ..row() }, None, 0, 0, 1);
-    check(&row(), report(100, 5), 0, 0, 1);
+    check(&row(), Some(report(80, 4, 0)), 0, 0, 0, 0);
+    check(&SpoolRow { stored: 89, ..row() }, None, 0, 0, 0, 1);
+    check(&SpoolRow { parked_frames: 5, ..row() }, None, 0, 0, 0, 1);
+    check(&row(), Some(report(100, 5, 0)), 0, 0, 0, 1);
     // A parked frame was dropped: more is lost here than the edge knows of.
-    check(&row(), report(100, 3), 0, 0, 0);
+    check(&row(), Some(report(100, 3, 0)), 0, 0, 0, 0);
+}
+
+#[test]
+fn what_is_only_on_an_edge_counts_while_the_edge_has_it_and_says_so() {
+    let check = |report: &SpoolReport, reach, on_edge, off| {
+        let sum = sum_spool(&row(), Some(report), reach, NOW);
+        assert_eq!((sum.on_edge, sum.off), (on_edge, off), "{report:?} {reach}");
+        let parts = sum.on_edge + sum.in_redis + sum.stored + sum.parked + sum.declared_loss + sum.off;
+        assert_eq!(sum.accepted, parts);
+    };
+    check(&report(150, 4, 100), 0, 50, 0);
+    // The database was set back further than the edge keeps.
+    check(&report(150, 4, 110), 0, 40, 10);
+    check(&report(150, 4, 110), 110, 40, 0);
+    // What the edge lost itself, and is about to declare.
+    check(&report(150, 12, 110), 0, 48, 2);
+    check(&report(150, 14, 110), 0, 50, 0);
+    let silent = SpoolReport { at_ms: NOW - SILENT_FOR_MS - 1, ..report(150, 4, 100) };
+    check(&silent, 0, 0, 50);
+    check(&silent, 130, 0, 20);
+    check(&SpoolReport { accepted: 100, ..silent }, 0, 0, 0);
 }
 
 #[test]
@@ -52,12 +89,22 @@ fn rows_are_compared_by_tag() {
 
 #[test]
 fn accounts_are_compared_from_rows_to_usage() {
-    let row =
-        AccountRow { advertiser: 1, rows: 10, counted: 10, billable: 7, waiting: 2, used: 7, exists: true };
+    let row = AccountRow {
+        advertiser: 1,
+        rows: 10,
+        counted: 10,
+        billable: 7,
+        waiting: 2,
+        used: 7,
+        billed: 3,
+        posted: 3,
+        exists: true,
+    };
     let off = |row| sum_account(row).off;
     assert_eq!(off(row), 0);
     assert_eq!(off(AccountRow { counted: 9, ..row }), 1);
     assert_eq!(off(AccountRow { used: 8, ..row }), 1);
+    assert_eq!(off(AccountRow { posted: 2, ..row }), 1);
     assert_eq!(off(AccountRow { exists: false, used: 0, ..row }), 0);
     assert_eq!(off(AccountRow { exists: false, used: 1, ..row }), 1);
 }

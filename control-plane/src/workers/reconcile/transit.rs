@@ -1,6 +1,7 @@
 //! What Redis knows of clicks that are not in Postgres yet.
 
 use crate::redis::{Conn, Target};
+use redis::aio::ConnectionLike;
 use redis::{RedisResult, Value};
 use shared::frame;
 use shared::keys::{Keys, SpoolReport};
@@ -21,20 +22,29 @@ pub(super) struct Seen {
 
 pub(super) async fn look(target: &Target, keys: &Keys, shards: u16) -> RedisResult<Seen> {
     let mut conn = target.connect().await?;
-    let mut seen = Seen::default();
-    for shard in 0..shards {
-        let reports: BTreeMap<String, String> =
-            redis::cmd("HGETALL").arg(keys.reports(shard)).query_async(&mut conn).await?;
-        for (spool, report) in reports {
-            if let (Ok(spool), Some(report)) = (Uuid::try_parse(&spool), SpoolReport::parse(&report)) {
-                seen.reports.insert(spool, report);
-            }
-        }
-    }
+    let mut seen = Seen { reports: read_reports(&mut conn, keys, shards).await?, ..Seen::default() };
     for shard in 0..shards {
         walk(&mut conn, &keys.clicks(shard), &mut seen.reach).await?;
     }
     Ok(seen)
+}
+
+/// Reads every edge's word on every spool; what is no report is nobody's word.
+pub(super) async fn read_reports(
+    conn: &mut impl ConnectionLike,
+    keys: &Keys,
+    shards: u16,
+) -> RedisResult<BTreeMap<Uuid, SpoolReport>> {
+    let report = |(spool, report): (String, String)| {
+        Some((Uuid::try_parse(&spool).ok()?, SpoolReport::parse(&report)?))
+    };
+    let mut reports = BTreeMap::new();
+    for shard in 0..shards {
+        let found: BTreeMap<String, String> =
+            redis::cmd("HGETALL").arg(keys.reports(shard)).query_async(conn).await?;
+        reports.extend(found.into_iter().filter_map(report));
+    }
+    Ok(reports)
 }
 
 /// Goes through a stream. A frame of a later format cannot be read, but its clicks are the edge's to report.

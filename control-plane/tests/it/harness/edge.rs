@@ -1,7 +1,7 @@
 //! An edge's side of the streams: cuts frames, ships them, looks at watermarks.
 
 use super::TestApp;
-use deadpool_redis::redis::{self, AsyncCommands};
+use redis::AsyncCommands;
 use shared::click::{Click, ClickClass};
 use shared::frame::{self, FrameHeader};
 use shared::keys::{Watermark, shard_of};

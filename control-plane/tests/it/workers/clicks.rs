@@ -43,7 +43,7 @@ async fn old_days_go_and_the_sums_stay() {
     assert_eq!(app.count("SELECT clicks FROM dropped_clicks").await, 10);
     assert_eq!(app.count("SELECT sum(clicks)::BIGINT FROM click_days_dropped").await, 10);
     let mut conn = app.app.db_worker().acquire().await.unwrap();
-    let report = control_plane::workers::reconcile::reconcile(&mut conn, None).await.unwrap();
+    let report = control_plane::workers::reconcile::reconcile(&mut conn, None, app.now()).await.unwrap();
     assert_eq!(report.off(), 0, "{report:?}");
 }
 

@@ -3,8 +3,8 @@
 use crate::harness::TestApp;
 use control_plane::features::links::publish::Publisher;
 use control_plane::workers::jobs::Turn;
-use deadpool_redis::redis::AsyncCommands;
-use deadpool_redis::redis::streams::StreamRangeReply;
+use redis::AsyncCommands;
+use redis::streams::StreamRangeReply;
 use shared::link_record::{LinkRecord, LinkStatus};
 use shared::token::LinkKey;
 

@@ -17,6 +17,7 @@
 
 mod eviction;
 pub mod redis;
+mod reports;
 mod sender;
 mod watermarks;
 mod window;
@@ -102,6 +103,7 @@ impl Shipping {
         });
         let mut tasks = JoinSet::new();
         tasks.spawn(watermarks::poll(Arc::clone(&shared)));
+        tasks.spawn(reports::keep_telling(Arc::clone(&shared)));
         let mut known = HashSet::new();
         let mut flush_until = None;
         loop {
@@ -121,6 +123,8 @@ impl Shipping {
                 let until = *flush_until.get_or_insert_with(|| Instant::now() + flush_for);
                 let closed = shared.set.spools().iter().all(|spool| spool.is_closed());
                 if (closed && left.uncommitted == 0) || Instant::now() >= until {
+                    // What stays on this disk is accounted for by the last report alone.
+                    reports::tell(&shared).await.ok();
                     return left;
                 }
                 tokio::time::sleep(SUPERVISE / 5).await;

@@ -1,9 +1,9 @@
 //! A Redis that may be away: one shared connection, opened when needed and again when it broke.
 //!
-//! `redis://` and `rediss://` (TLS) name one server; `redis-cluster://a:1,b:2` and `rediss-cluster://…` a
-//! cluster by some of its nodes. Opening never connects, so that an edge starts without Redis.
+//! The URL ([`RedisUrl`]) names a server, a cluster by some of its nodes, or the Sentinels that know the master.
+//! Opening never connects, so that an edge starts without Redis.
 //!
-//! Limits: a connection attempt and every command end within a second; while Redis is away, one attempt
+//! Limits: a connection attempt and every command end within a second (finding the master within three); while Redis is away, one attempt
 //! is made at a time, with a growing and scattered pause between two, and everybody else is told so at
 //! once. A timed-out connection is given up, because what it still carries would arrive late.
 
@@ -11,10 +11,12 @@ use redis::aio::{ConnectionLike, MultiplexedConnection};
 use redis::cluster::{ClusterClient, ClusterClientBuilder};
 use redis::cluster_async::ClusterConnection;
 use redis::io::tcp::TcpSettings;
+use redis::sentinel::{Sentinel, SentinelNodeConnectionInfo};
 use redis::{
     AsyncConnectionConfig, Cmd, ConnectionInfo, ErrorKind, IntoConnectionInfo, Pipeline, RedisError,
-    RedisFuture, RedisResult, ServerErrorKind, Value,
+    RedisFuture, RedisResult, ServerErrorKind, TlsMode, Value,
 };
+use shared::redis_url::RedisUrl;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Mutex;
@@ -22,6 +24,8 @@ use tokio::time::Instant;
 
 /// A connection attempt takes no longer.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+/// Finding the right server among several takes no longer, and connecting to it.
+const FIND_TIMEOUT: Duration = Duration::from_secs(3);
 /// A command takes no longer. A stopped Redis still accepts connections, so only this notices it.
 pub const RESPONSE_TIMEOUT: Duration = Duration::from_secs(1);
 /// Pause after the first failed attempt: at most two attempts a second.
@@ -41,6 +45,7 @@ struct Inner {
 enum Client {
     Single(redis::Client),
     Cluster(ClusterClient),
+    Sentinel { sentinels: Vec<ConnectionInfo>, service: String, server: SentinelNodeConnectionInfo },
 }
 
 #[derive(Default)]
@@ -107,25 +112,32 @@ impl std::fmt::Debug for Redis {
 impl Redis {
     /// The Redis at this address. Nothing is connected yet.
     pub fn open(url: &str) -> RedisResult<Self> {
-        let client = match cluster_nodes(url) {
-            None => Client::Single(redis::Client::open(with_tcp(url.into_connection_info()?))?),
-            Some(nodes) => {
-                let nodes = nodes.into_iter().map(|node| node.into_connection_info().map(with_tcp));
-                let nodes = nodes.collect::<RedisResult<Vec<_>>>()?;
-                Client::Cluster(
-                    ClusterClientBuilder::new(nodes)
-                        .connection_timeout(CONNECT_TIMEOUT)
-                        .response_timeout(RESPONSE_TIMEOUT)
-                        .tcp_settings(tcp_settings())
-                        .retries(2)
-                        .build()?,
-                )
+        let parsed = RedisUrl::parse(url).map_err(|error| {
+            RedisError::from((ErrorKind::InvalidClientConfig, "not a Redis URL", error.to_string()))
+        })?;
+        let nodes = |urls: &[String]| urls.iter().map(|url| node(url)).collect::<RedisResult<Vec<_>>>();
+        let client = match parsed {
+            RedisUrl::Server(url) => Client::Single(redis::Client::open(node(&url)?)?),
+            RedisUrl::Cluster(urls) => Client::Cluster(
+                ClusterClientBuilder::new(nodes(&urls)?)
+                    .connection_timeout(CONNECT_TIMEOUT)
+                    .response_timeout(RESPONSE_TIMEOUT)
+                    .tcp_settings(tcp_settings())
+                    .retries(2)
+                    .build()?,
+            ),
+            RedisUrl::Sentinel { sentinels, service, login, tls } => {
+                let server = SentinelNodeConnectionInfo::default()
+                    .set_redis_connection_info(node(&login)?.redis_settings().clone())
+                    .set_tcp_settings(tcp_settings());
+                let server = if tls { server.set_tls_mode(TlsMode::Secure) } else { server };
+                Client::Sentinel { sentinels: nodes(&sentinels)?, service, server }
             }
         };
         Ok(Self(Arc::new(Inner { client, state: Mutex::default() })))
     }
 
-    /// The open connection, or a new one. Takes at most [`CONNECT_TIMEOUT`]; while it is too early for
+    /// The open connection, or a new one. Takes at most [`FIND_TIMEOUT`]; while it is too early for
     /// another attempt it fails at once.
     pub async fn conn(&self) -> RedisResult<Conn> {
         let mut state = self.0.state.lock().await;
@@ -135,7 +147,7 @@ impl Redis {
         if state.retry_at.is_some_and(|at| Instant::now() < at) {
             return Err(away());
         }
-        match tokio::time::timeout(CONNECT_TIMEOUT, self.0.client.connect())
+        match tokio::time::timeout(self.0.client.patience(), self.0.client.connect())
             .await
             .unwrap_or_else(|_| Err(away()))
         {
@@ -169,15 +181,29 @@ impl Redis {
 impl Client {
     async fn connect(&self) -> RedisResult<Line> {
         match self {
-            Self::Single(client) => {
-                let config = AsyncConnectionConfig::new()
-                    .set_connection_timeout(Some(CONNECT_TIMEOUT))
-                    .set_response_timeout(Some(RESPONSE_TIMEOUT));
-                client.get_multiplexed_async_connection_with_config(&config).await.map(Line::Single)
-            }
+            Self::Single(client) => connect_to(client).await,
             Self::Cluster(client) => client.get_async_connection().await.map(Line::Cluster),
+            Self::Sentinel { sentinels, service, server } => {
+                let mut sentinel = Sentinel::build(sentinels.clone())?;
+                connect_to(&sentinel.async_master_for(service, Some(server)).await?).await
+            }
         }
     }
+
+    /// How long connecting may take. Behind several addresses, some may be down and another is tried.
+    const fn patience(&self) -> Duration {
+        match self {
+            Self::Single(_) => CONNECT_TIMEOUT,
+            Self::Cluster(_) | Self::Sentinel { .. } => FIND_TIMEOUT,
+        }
+    }
+}
+
+async fn connect_to(client: &redis::Client) -> RedisResult<Line> {
+    let config = AsyncConnectionConfig::new()
+        .set_connection_timeout(Some(CONNECT_TIMEOUT))
+        .set_response_timeout(Some(RESPONSE_TIMEOUT));
+    client.get_multiplexed_async_connection_with_config(&config).await.map(Line::Single)
 }
 
 impl ConnectionLike for Conn {
@@ -217,21 +243,8 @@ fn tcp_settings() -> TcpSettings {
     TcpSettings::default().set_nodelay(true).set_user_timeout(Duration::from_secs(3))
 }
 
-fn with_tcp(info: ConnectionInfo) -> ConnectionInfo {
-    info.set_tcp_settings(tcp_settings())
-}
-
-/// The node addresses of a cluster URL; `None` for one server.
-fn cluster_nodes(url: &str) -> Option<Vec<String>> {
-    let (scheme, rest) = if let Some(rest) = url.strip_prefix("redis-cluster://") {
-        ("redis", rest)
-    } else {
-        ("rediss", url.strip_prefix("rediss-cluster://")?)
-    };
-    let (auth, rest) = rest.rsplit_once('@').map_or(("", rest), |(auth, rest)| (auth, rest));
-    let hosts = rest.split(['/', '?']).next().unwrap_or_default();
-    let at = if auth.is_empty() { "" } else { "@" };
-    Some(hosts.split(',').map(|host| format!("{scheme}://{auth}{at}{host}")).collect())
+fn node(url: &str) -> RedisResult<ConnectionInfo> {
+    Ok(url.into_connection_info()?.set_tcp_settings(tcp_settings()))
 }
 
 #[cfg(test)]
@@ -239,13 +252,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_cluster_url_names_its_nodes() {
-        assert_eq!(cluster_nodes("redis://a:1/0"), None);
-        let nodes = cluster_nodes("redis-cluster://user:p%40ss@a:1,b:2/").unwrap();
-        assert_eq!(nodes, ["redis://user:p%40ss@a:1", "redis://user:p%40ss@b:2"]);
-        assert_eq!(cluster_nodes("rediss-cluster://a").unwrap(), ["rediss://a"]);
-        assert!(Redis::open("redis-cluster://a:1,b:2").is_ok());
-        assert!(Redis::open("http://a").is_err());
+    fn opening_only_reads_the_url() {
+        for url in ["redis://a:1/0", "redis-cluster://a:1,b:2", "redis-sentinel://:p@a:1,b:2/clicks/3"] {
+            assert!(Redis::open(url).is_ok(), "{url}");
+        }
+        for url in ["http://a", "redis-sentinel://a:1", "redis-cluster://a:port"] {
+            assert!(Redis::open(url).is_err(), "{url}");
+        }
     }
 
     #[test]

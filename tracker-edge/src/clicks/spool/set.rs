@@ -45,7 +45,7 @@ pub enum OpenError {
 pub struct SpoolReport {
     /// The spool.
     pub spool: Uuid,
-    /// Whether this process writes it.
+    /// Whether this process still writes it.
     pub live: bool,
     /// Sequences taken: clicks answered, stored or lost.
     pub accepted: u64,
@@ -179,7 +179,7 @@ impl SpoolSet {
                 let progress = *lock(&spool.progress);
                 SpoolReport {
                     spool: spool.id,
-                    live: spool.live,
+                    live: !spool.is_closed(),
                     accepted: spool.accepted(),
                     declared_loss: spool.hot.lost.load(Ordering::Acquire) + progress.damaged,
                     first_kept_seq: spool.first_kept().0,

@@ -95,8 +95,8 @@ async fn a_stream_that_begins_anew_below_the_cursor_is_read() {
     let spool = app.spool(7);
     let mut redis = app.app.redis().get().await.unwrap();
     let stream = app.app.keys().clicks(spool.shard);
-    let add = async |redis: &mut deadpool_redis::Connection, id: &str, frame: Vec<u8>| {
-        let mut command = deadpool_redis::redis::cmd("XADD");
+    let add = async |redis: &mut control_plane::redis::Shared, id: &str, frame: Vec<u8>| {
+        let mut command = redis::cmd("XADD");
         command.arg(&stream).arg(id).arg("f").arg(frame).query_async::<()>(redis).await.unwrap();
     };
     let mut drainer = Drainer::new(&app.app).unwrap();

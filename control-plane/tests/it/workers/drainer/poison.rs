@@ -37,7 +37,7 @@ async fn f32_what_is_no_frame_is_kept_and_the_stream_goes_on() {
         spool.ship(garbage).await;
     }
     let mut redis = app.app.redis().get().await.unwrap();
-    deadpool_redis::redis::cmd("XADD")
+    redis::cmd("XADD")
         .arg(app.app.keys().clicks(spool.shard))
         .arg(&["*", "other", "field"])
         .query_async::<()>(&mut redis)
@@ -146,7 +146,7 @@ async fn f33_a_frame_of_a_later_format_stays_and_the_stream_goes_on_around_it() 
     // The upgrade: the same bytes with a version that is known now.
     let mut redis = app.app.redis().get().await.unwrap();
     let stream = app.app.keys().clicks(new.shard);
-    deadpool_redis::redis::cmd("DEL").arg(&stream).query_async::<()>(&mut redis).await.unwrap();
+    redis::cmd("DEL").arg(&stream).query_async::<()>(&mut redis).await.unwrap();
     new.ship(&new.frame(0, 10)).await;
     Drainer::new(&app.app).unwrap().step(SHARDS).await.unwrap();
     app.drained(60).await;
