@@ -6,7 +6,7 @@
 //! spool writers, which ends the spools; then the snapshot, and shipping until the deadline.
 
 use crate::admin::{self, Status};
-use crate::clicks::ship::{Redis, Shipping};
+use crate::clicks::ship::{Redis, Shipping, eviction};
 use crate::clicks::signatures::keys::Keyring;
 use crate::clicks::spool::SpoolSet;
 use crate::config::Config;
@@ -159,6 +159,10 @@ impl Background {
             self.config.snapshot_every,
             upkeep.clone(),
         ));
+        if !self.config.allow_eviction {
+            let (redis, set) = (self.redis.clone(), Arc::clone(&self.spools));
+            upkeep.spawn(eviction::watch(redis, set, upkeep.clone()));
+        }
         last.spawn(admin::serve(listener, Arc::clone(&shown), last.clone()));
         let shipping = Shipping {
             set: Arc::clone(&self.spools),

@@ -207,7 +207,7 @@ fn listen(addr: SocketAddr, threads: usize) -> Result<Vec<std::net::TcpListener>
 }
 
 /// Ends the start when Redis is known to throw away what it was given. A Redis that cannot be asked now
-/// is no reason not to start.
+/// is no reason not to start; it is asked again while the edge runs.
 fn refuse_eviction(redis_url: &str) -> Result<(), StartError> {
     // A connection belongs to the runtime it was opened on: this one ends here.
     let redis = Redis::open(redis_url).map_err(StartError::Redis)?;

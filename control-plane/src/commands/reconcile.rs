@@ -2,6 +2,7 @@
 
 use super::{Outcome, table};
 use crate::config::ReconcileArgs;
+use crate::metrics::FAMILIES;
 use crate::workers::reconcile::{AccountSum, Report, SpoolSum};
 
 const SPOOL_HEAD: [&str; 8] =
@@ -52,7 +53,8 @@ fn words(report: &Report, args: ReconcileArgs, unaccounted: i64) -> String {
 /// Gauges for a file that Prometheus' node exporter reads.
 fn metrics(report: &Report, unaccounted: i64) -> String {
     let mut lines = Vec::new();
-    let mut family = |name: &str, help: &str, samples: Vec<String>| {
+    let mut family = |name: &str, samples: Vec<String>| {
+        let help = FAMILIES.iter().find(|(family, _)| *family == name).map_or("", |(_, help)| help);
         lines.push(format!("# HELP {name} {help}"));
         lines.push(format!("# TYPE {name} gauge"));
         lines.extend(samples.into_iter().map(|sample| format!("{name}{sample}")));
@@ -68,20 +70,16 @@ fn metrics(report: &Report, unaccounted: i64) -> String {
         .spools
         .iter()
         .flat_map(|sum| samples("spool", &SPOOL_HEAD, &sum.spool.simple().to_string(), &spool_values(sum)));
-    family("cp_reconcile_spool_clicks", "Clicks of a spool at each stage", by_spool.collect());
+    family("cp_reconcile_spool_clicks", by_spool.collect());
     let by_account = report.accounts.iter().flat_map(|sum| {
         samples("account", &ACCOUNT_HEAD, &sum.row.advertiser.to_string(), &account_values(sum))
     });
-    family("cp_reconcile_account_clicks", "Clicks of an account at each stage", by_account.collect());
+    family("cp_reconcile_account_clicks", by_account.collect());
     let tags = report.tags.iter().map(|tag| tag.off()).sum::<i64>();
-    family("cp_reconcile_row_clicks", "Rows that differ from what the spools say", vec![format!(" {tags}")]);
+    family("cp_reconcile_row_clicks", vec![format!(" {tags}")]);
     let broken = report.broken.len();
-    family("cp_reconcile_broken_rules", "Rules that rows break", vec![format!(" {broken}")]);
-    family(
-        "cp_reconcile_unaccounted_clicks",
-        "Clicks unaccounted for; anything but 0 is a fault",
-        vec![format!(" {unaccounted}")],
-    );
+    family("cp_reconcile_broken_rules", vec![format!(" {broken}")]);
+    family("cp_reconcile_unaccounted_clicks", vec![format!(" {unaccounted}")]);
     lines.join("\n")
 }
 

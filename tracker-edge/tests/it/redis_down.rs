@@ -100,3 +100,18 @@ fn f20_an_edge_does_not_start_on_a_redis_that_evicts_unless_told_so() {
     assert!(refused.to_string().contains("allkeys-lru"), "{refused}");
     TestEdge::start_on(publisher, &redis.url(), folder, &["--allow-eviction", "true"]);
 }
+
+#[test]
+fn f20_an_evicting_redis_that_was_away_at_the_start_is_found_out() {
+    let mut redis = PrivateRedis::start(&["--maxmemory-policy", "allkeys-lru"]);
+    redis.kill();
+    let publisher = Publisher::new(&redis.url());
+    let edge = TestEdge::start_on(publisher, &redis.url(), tempfile::tempdir().unwrap(), &[]);
+    assert_eq!(edge.metric("edge_redis_evicts"), 0);
+    redis.start_again();
+    edge.publisher.set_epoch("first");
+    edge.publisher.publish(&LinkRecord { dedup_seconds: 0, ..link(1, "https://shop.example/1") });
+    eventually("the alarm is on", || edge.metric("edge_redis_evicts") == 1);
+    edge.wait_ready();
+    clicks_work(&edge, 1);
+}

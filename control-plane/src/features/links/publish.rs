@@ -8,10 +8,11 @@
 //!
 //! An emptied Redis has no epoch. Then every record is written again, page by page, while changes go on being
 //! published, and the epoch is set at the end: where it stands, everything stands. Deleted links are published
-//! as gone for ever. Limits: [`LINKS_MAX`] links and [`OUTBOX_MAX`] changes a turn.
+//! as gone for ever. What Redis loses without being emptied is found by going over all links ([`sweep`]). Limits: [`LINKS_MAX`] links and [`OUTBOX_MAX`] changes a turn.
 
 mod queries;
 mod record;
+mod sweep;
 
 use crate::app::App;
 use crate::redis::{Conn, Target};
@@ -23,6 +24,7 @@ use secrecy::ExposeSecret;
 use sqlx::postgres::PgListener;
 use sqlx::{Acquire, PgConnection};
 use std::time::Duration;
+use sweep::Sweep;
 
 /// Links of one turn: what fits into Redis' response time-out many times over.
 const LINKS_MAX: i64 = 1000;
@@ -91,6 +93,7 @@ pub struct Publisher {
     refill: Option<Refill>,
     // An outbox row with more links than a turn takes: its id, and the last key published.
     unfinished: Option<(i64, i64)>,
+    sweep: Sweep,
 }
 
 impl Publisher {
@@ -102,6 +105,7 @@ impl Publisher {
             conn: None,
             refill: None,
             unfinished: None,
+            sweep: Sweep::default(),
         })
     }
 
@@ -117,7 +121,11 @@ impl Publisher {
     async fn publish(&mut self) -> Result<Turn, PublishError> {
         let mut conn = match &self.conn {
             Some(conn) => conn.clone(),
-            None => self.target.connect().await?,
+            None => {
+                // Another server may answer now, with less than the one before.
+                self.sweep = Sweep::default();
+                self.target.connect().await?
+            }
         };
         self.conn = Some(conn.clone());
         let mut db = self.app.db_worker().acquire().await?;
@@ -128,7 +136,12 @@ impl Publisher {
         let epoch: Option<String> =
             redis::cmd("GET").arg(self.app.keys().changes_epoch()).query_async(&mut conn).await?;
         let changes = self.publish_changes(&mut tx, &mut conn).await?;
-        let page = if epoch.is_none() { self.refill_page(&mut tx, &mut conn).await? } else { Turn::Idle };
+        let mut page = Turn::Idle;
+        if epoch.is_none() {
+            page = self.refill_page(&mut tx, &mut conn).await?;
+        } else if changes == Turn::Idle {
+            self.sweep_page(&mut tx, &mut conn).await?;
+        }
         tx.commit().await?;
         Ok(if changes == Turn::Again { changes } else { page })
     }
@@ -164,7 +177,7 @@ impl Publisher {
         keys.sort_unstable();
         keys.dedup();
         let records = load_records(tx, &keys).await?;
-        let newer = self.write_keys(conn, &records).await?;
+        let newer = self.write_keys(conn, SET_IF_NEWER, &records).await?;
         self.append_changes(conn, &newer).await?;
         queries::delete_outbox(tx, &done).await?;
         self.unfinished = unfinished;
@@ -194,7 +207,7 @@ impl Publisher {
         }
         let keys = queries::list_keys(tx, None, refill.after, LINKS_MAX).await?;
         let records = load_records(tx, &keys).await?;
-        self.write_keys(conn, &records).await?;
+        self.write_keys(conn, SET_IF_NEWER, &records).await?;
         let Some(refill) = &mut self.refill else { return Ok(Turn::Again) };
         refill.after = keys.last().copied();
         if keys.len() as i64 == LINKS_MAX {
@@ -228,16 +241,17 @@ impl Publisher {
         Ok(Turn::Again)
     }
 
-    /// Sets the links' keys; gives the records that were newer than what stood there.
+    /// Sets the links' keys by this script; gives the records it has written.
     async fn write_keys<'a>(
         &self,
         conn: &mut Conn,
+        script: &str,
         records: &'a [(i64, Vec<u8>)],
     ) -> Result<Vec<&'a [u8]>, PublishError> {
         let commands = records.iter().map(|(key, record)| {
             let mut command = redis::cmd("EVAL");
             command
-                .arg(SET_IF_NEWER)
+                .arg(script)
                 .arg(1)
                 .arg(self.app.keys().link(shared::LinkKey::from_i64(*key)))
                 .arg(record.as_slice());

@@ -116,3 +116,33 @@ async fn a_publisher_that_was_frozen_brings_no_old_state_back() {
     assert_eq!(redis.get::<_, Vec<u8>>(&key).await.unwrap(), high, "the lower version is not written");
     assert_eq!(app.changes().await.len(), changes, "nor announced");
 }
+
+#[tokio::test]
+async fn what_a_promoted_replica_lost_is_written_again() {
+    let app = TestApp::start().await;
+    let (lost, stale, right) = (app.offer().await, app.offer().await, app.offer().await);
+    let mut publisher = Publisher::new(&app.app).unwrap();
+    publish_all(&mut publisher).await;
+    let mut redis = app.app.redis().get().await.unwrap();
+    let keys = [&lost, &stale, &right].map(|offer| app.app.keys().link(offer.key));
+    let before: Vec<u8> = redis.get(&keys[1]).await.unwrap();
+    stale
+        .advertiser
+        .post(&format!("/api/programs/{}/pause", stale.program), serde_json::json!({}))
+        .await
+        .expect(200);
+    publish_all(&mut publisher).await;
+    let kept: Vec<u8> = redis.get(&keys[2]).await.unwrap();
+    // The last moments before the failover are gone; the epoch and the rest are there.
+    redis.del::<_, ()>(&keys[0]).await.unwrap();
+    redis.set::<_, _, ()>(&keys[1], before).await.unwrap();
+    let changes = app.changes().await.len();
+    let mut publisher = Publisher::new(&app.app).unwrap();
+    publish_all(&mut publisher).await;
+    assert_eq!(app.record(lost.key).await.unwrap().0, LinkStatus::Active);
+    assert_eq!(app.record(stale.key).await.unwrap().0, LinkStatus::Untracked);
+    assert_eq!(redis.get::<_, Vec<u8>>(&keys[2]).await.unwrap(), kept, "what is right is left alone");
+    assert_eq!(app.changes().await.len(), changes + 2, "edges are told of both");
+    publish_all(&mut publisher).await;
+    assert_eq!(app.changes().await.len(), changes + 2);
+}

@@ -1,13 +1,22 @@
 //! Whether Redis may throw our data away on its own.
 //!
 //! Only `noeviction` refuses when it is full, and a refusal is harmless: the spool holds. Every other policy
-//! drops links and clicks that were already taken.
+//! drops links and clicks that were already taken. An edge does not start against one. A Redis that was away at
+//! the start, or is set otherwise later, is found out by [`watch`]: then there is an alarm and the edge goes on,
+//! because what Redis drops is sent again from the spool, and a redirect never fails because of what is behind it.
 
 use super::redis::Redis;
+use crate::clicks::spool::SpoolSet;
 use redis::{RedisResult, Value};
+use shared::shutdown::Shutdown;
+use std::sync::Arc;
+use std::time::Duration;
 
 /// The policy a Redis for clicks has to have.
 const REQUIRED: &str = "noeviction";
+/// Between two looks at a Redis that answered, and at one that did not.
+const LOOK_EVERY: Duration = Duration::from_mins(1);
+const ASK_AGAIN: Duration = Duration::from_secs(5);
 
 /// Why Redis is not known to keep what it takes.
 #[derive(Debug, thiserror::Error)]
@@ -26,6 +35,24 @@ pub async fn check_eviction(redis: &Redis) -> Result<(), EvictionError> {
     match policies.into_iter().find(|policy| policy != REQUIRED) {
         Some(policy) => Err(EvictionError::Policy(policy)),
         None => Ok(()),
+    }
+}
+
+/// Looks again and again, until stopped.
+pub(crate) async fn watch(redis: Redis, set: Arc<SpoolSet>, stop: Shutdown) {
+    loop {
+        let checked = check_eviction(&redis).await;
+        if !matches!(checked, Err(EvictionError::Unknown(_))) {
+            set.metrics().evicts.set(f64::from(u8::from(checked.is_err())));
+        }
+        if let Err(error @ EvictionError::Policy(_)) = &checked {
+            tracing::error!(%error, "Redis may throw away what it was given");
+        }
+        let pause = if matches!(checked, Err(EvictionError::Unknown(_))) { ASK_AGAIN } else { LOOK_EVERY };
+        tokio::select! {
+            () = stop.stopping() => return,
+            () = tokio::time::sleep(pause) => {}
+        }
     }
 }
 

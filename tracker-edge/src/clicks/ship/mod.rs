@@ -15,7 +15,7 @@
 //! What an operator sees when it is stuck: `edge_ship_unshipped_age_seconds` grows (Redis does not take
 //! clicks), or `edge_ship_uncommitted` does (Postgres, or the drainer, does not).
 
-mod eviction;
+pub(crate) mod eviction;
 pub mod redis;
 mod reports;
 mod sender;

@@ -26,6 +26,7 @@ pub(crate) struct Metrics {
     pub(crate) unshipped_age: Gauge,
     pub(crate) connected: Gauge,
     pub(crate) shared_id: Counter,
+    pub(crate) evicts: Gauge,
 }
 
 impl std::fmt::Debug for Metrics {
@@ -59,6 +60,7 @@ impl Metrics {
         describe_gauge!("edge_ship_unshipped_age_seconds", "How long the oldest unsent click has waited");
         describe_gauge!("edge_ship_connected", "1 while Redis takes clicks");
         describe_counter!("edge_ship_shared_id_total", "Times another process was seen with this edge's id");
+        describe_gauge!("edge_redis_evicts", "1 while Redis may throw clicks away by its maxmemory-policy");
         Self {
             accepted: counter!("edge_spool_accepted_total"),
             lost_full: counter!("edge_spool_declared_loss_total", "reason" => "full"),
@@ -80,6 +82,7 @@ impl Metrics {
             unshipped_age: gauge!("edge_ship_unshipped_age_seconds"),
             connected: gauge!("edge_ship_connected"),
             shared_id: counter!("edge_ship_shared_id_total"),
+            evicts: gauge!("edge_redis_evicts"),
         }
     }
 }
