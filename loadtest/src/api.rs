@@ -48,7 +48,8 @@ impl Api {
         serde_json::from_str(&text).with_context(|| format!("{method} {path} answered no JSON: {text}"))
     }
 
-    async fn sign_up(&self, name: &str) -> anyhow::Result<(Self, String)> {
+    /// Signs an agent up; its client, and its id.
+    pub(crate) async fn sign_up(&self, name: &str) -> anyhow::Result<(Self, String)> {
         let account = self.call("POST", "/api/auth/signup", Some(json!({"name": name}))).await?;
         let key = text(&account, "api_key")?;
         Ok((Self { key: Some(key), ..self.clone() }, text(&account, "id")?))

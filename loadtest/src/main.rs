@@ -2,6 +2,7 @@
 //!
 //! - `smoke`: one click becomes one commission, through kills
 //! - `faults`: the fault matrix, against real processes, under load
+//! - `hooks`: webhooks to a thousand endpoints beside bad ones, and a worker killed in the middle
 //!
 //! Traffic goes to loopback only.
 
@@ -9,6 +10,7 @@ mod account;
 mod api;
 mod clicker;
 mod faults;
+mod hooks;
 mod programs;
 mod proxy;
 mod smoke;
@@ -31,6 +33,8 @@ enum Command {
     Smoke(smoke::Args),
     /// Causes faults under load, one after another, and accounts for every click.
     Faults(faults::Args),
+    /// Delivers webhooks to a thousand endpoints beside bad ones, and kills the worker in the middle.
+    Hooks(hooks::Args),
 }
 
 #[expect(clippy::print_stdout, reason = "the report goes to standard output")]
@@ -52,6 +56,7 @@ fn main() -> ExitCode {
     let outcome = match cli.command {
         Command::Smoke(args) => runtime.block_on(smoke::run(&args)),
         Command::Faults(args) => runtime.block_on(faults::run(&args)),
+        Command::Hooks(args) => runtime.block_on(hooks::run(&args)),
     };
     match outcome {
         Ok(true) => ExitCode::SUCCESS,

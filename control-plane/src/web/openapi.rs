@@ -34,6 +34,7 @@ pub fn document() -> utoipa::openapi::OpenApi {
         scheme.description = Some(description.to_owned());
         components.add_security_scheme(name, SecurityScheme::Http(scheme));
     }
+    crate::features::webhooks::describe::add(&mut document);
     document
 }
 

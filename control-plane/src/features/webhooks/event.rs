@@ -40,7 +40,7 @@ pub enum Event {
 macro_rules! event_types {
     ($($(#[doc = $doc:literal])* $name:ident = $text:literal;)*) => {
         /// The names of events.
-        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize, ToSchema)]
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
         pub enum EventType { $($(#[doc = $doc])* #[serde(rename = $text)] $name,)* }
 
         impl EventType {
@@ -91,6 +91,23 @@ event_types! {
     MatchSuggested = "match.suggested";
     /// A program was suggested to you to promote
     MatchProgramSuggested = "match.program_suggested";
+}
+
+// By hand: the derive reads `rename` only where it is written out, not where a macro puts it.
+impl utoipa::PartialSchema for EventType {
+    fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::Schema> {
+        utoipa::openapi::ObjectBuilder::new()
+            .schema_type(utoipa::openapi::schema::SchemaType::Type(utoipa::openapi::Type::String))
+            .enum_values(Some(Self::ALL.iter().map(|event| event.as_str())))
+            .description(Some("The name of an event."))
+            .into()
+    }
+}
+
+impl ToSchema for EventType {
+    fn name() -> std::borrow::Cow<'static, str> {
+        "EventType".into()
+    }
 }
 
 /// A stored name this version does not know.
@@ -271,6 +288,47 @@ pub struct SuggestionObject {
     pub reasons: Vec<String>,
     /// When it was made.
     pub created_at: At,
+}
+
+/// A pair that the matching has found.
+#[derive(Clone, Debug)]
+pub struct Suggested {
+    /// The suggestion's id.
+    pub id: SuggestionId,
+    /// The program.
+    pub program_id: ProgramId,
+    /// Its name.
+    pub program_name: String,
+    /// Whose program it is.
+    pub advertiser_id: AgentId,
+    /// Who could promote it.
+    pub affiliate_id: AgentId,
+    /// 0 to 1.
+    pub score: f64,
+    /// Why, in words.
+    pub reasons: Vec<String>,
+    /// When it was found.
+    pub created_at: At,
+}
+
+impl Suggested {
+    /// What each side is told: the affiliate of a program to promote, the advertiser of an affiliate.
+    pub fn events(&self) -> [Event; 2] {
+        let told = |agent_id| SuggestionObject {
+            id: self.id,
+            agent_id,
+            program_id: self.program_id,
+            program_name: self.program_name.clone(),
+            affiliate_id: self.affiliate_id,
+            score: self.score,
+            reasons: self.reasons.clone(),
+            created_at: self.created_at,
+        };
+        [
+            Event::MatchProgramSuggested(told(self.affiliate_id)),
+            Event::MatchSuggested(told(self.advertiser_id)),
+        ]
+    }
 }
 
 macro_rules! objects {

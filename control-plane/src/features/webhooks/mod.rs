@@ -8,10 +8,12 @@
 //! `webhook_deliveries`, `webhook_attempts`. Must stay true: what commits has its event and what does not
 //! has none; sequences of one object grow in commit order; whoever has read a feed up to a position has
 //! missed nothing below it; every delivery is tried until it is answered with 2xx or given up.
-//! Others may call: `ops::emit` with an [`event::Event`].
+//! Others may call: `ops::emit` with an [`event::Event`], and `ops::emit_suggestions` with what the matching
+//! has found.
 
 pub mod deliver;
 pub mod deliveries;
+pub mod describe;
 pub mod endpoints;
 pub mod event;
 pub mod feed;

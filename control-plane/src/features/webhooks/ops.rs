@@ -1,6 +1,6 @@
 //! Writing events. The caller owns the transaction.
 
-use super::event::Event;
+use super::event::{Event, Suggested};
 use super::queries::{self, NewEvent};
 use super::wire::Head;
 use crate::error::{Error, Result};
@@ -27,6 +27,15 @@ pub async fn emit_all(conn: &mut PgConnection, clock: &dyn Clock, events: &[Even
         rest = later;
     }
     Ok(())
+}
+
+/// Tells both sides of each pair that the matching has found and stores in the caller's transaction.
+pub async fn emit_suggestions(conn: &mut PgConnection, clock: &dyn Clock, found: &[Suggested]) -> Result<()> {
+    // All of one side, then all of the other: objects are distinct in each half, so two batches do.
+    let (first, second): (Vec<_>, Vec<_>) =
+        found.iter().map(Suggested::events).map(|[one, two]| (one, two)).unzip();
+    emit_all(conn, clock, &first).await?;
+    emit_all(conn, clock, &second).await
 }
 
 async fn write(conn: &mut PgConnection, clock: &dyn Clock, events: &[Event]) -> Result<()> {

@@ -1,8 +1,10 @@
-//! Documentation that the service carries with it: `/docs` for people, `/llms.txt` for agents.
+//! Documentation that the service carries with it: `/docs` for people, `/llms.txt` for agents, and
+//! guides under `/docs/`.
 //!
 //! Both are made once, at start: `/docs` from the OpenAPI description, so it cannot differ from what is
 //! served, without scripts and without a foreign address, under a policy that would refuse either.
 
+mod guides;
 mod page;
 
 use crate::app::App;
@@ -18,13 +20,21 @@ const CSP: &str =
     "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 const STYLE: &str = include_str!("../../../assets/docs.css");
 
+/// The guides.
+fn guides() -> Router<App> {
+    guides::GUIDES.iter().fold(Router::new(), |router, guide| {
+        let page = Bytes::from(guide.render());
+        router.route(guide.path, get(move || async move { reply("text/html; charset=utf-8", page) }))
+    })
+}
+
 /// The routes of the documentation.
 pub fn routes(document: &utoipa::openapi::OpenApi, config: &Config) -> Router<App> {
     let origin = &config.api_origin;
     let described = serde_json::to_value(document).expect("the description is plain data");
     let page = Bytes::from(page::render(&described, origin));
     let llms = Bytes::from(LLMS.replace("{origin}", origin));
-    Router::new()
+    guides()
         .route("/docs", get(move || async move { reply("text/html; charset=utf-8", page) }))
         .route(
             "/docs/style.css",

@@ -1,5 +1,6 @@
 //! The documentation page: the OpenAPI description as HTML, every text escaped.
 
+use super::guides::{GUIDES, Guide};
 use crate::error::Code;
 use serde_json::Value;
 
@@ -13,9 +14,10 @@ pub(super) fn render(document: &Value, origin: &str) -> String {
     let intro = text(&document["info"]["description"]);
     html.push_str(&format!(
         "<p>{}</p><p>Base URL: <code>{}</code>. Start with <code>POST /api/quickstart</code>. For machines: \
-         <a href=\"/openapi.json\">openapi.json</a>, <a href=\"/llms.txt\">llms.txt</a>.</p><h2>Calls</h2>",
+         <a href=\"/openapi.json\">openapi.json</a>, <a href=\"/llms.txt\">llms.txt</a>.</p><p>Guides: {}.</p><h2>Calls</h2>",
         escape(intro),
-        escape(origin)
+        escape(origin),
+        guides()
     ));
     let paths = document["paths"].as_object().into_iter().flatten();
     for (path, methods) in paths {
@@ -35,6 +37,11 @@ pub(super) fn render(document: &Value, origin: &str) -> String {
     }
     html.push_str("</table></main></body></html>\n");
     html
+}
+
+fn guides() -> String {
+    let link = |guide: &Guide| format!("<a href=\"{}\">{}</a>", guide.path, escape(guide.title));
+    GUIDES.iter().map(link).collect::<Vec<_>>().join(", ")
 }
 
 fn call(path: &str, method: &str, operation: &Value) -> String {
@@ -81,6 +88,6 @@ fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_default()
 }
 
-fn escape(text: &str) -> String {
+pub(super) fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }

@@ -7,6 +7,7 @@ mod database;
 mod edge;
 mod factory;
 mod line;
+pub(crate) mod peers;
 mod process;
 mod receiver;
 mod rows;

@@ -12,7 +12,6 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A running `control-plane`; dropping it kills it.
 pub(crate) struct Process {
-    #[expect(dead_code, reason = "killed by the tests of deliveries")]
     child: Child,
     origin: Option<String>,
 }
@@ -71,6 +70,11 @@ impl Process {
     /// Where it serves.
     pub(crate) fn origin(&self) -> &str {
         self.origin.as_deref().expect("it says where it listens")
+    }
+
+    /// `kill -9`, and waits until it is gone.
+    pub(crate) async fn kill(&mut self) {
+        self.child.kill().await.expect("it runs");
     }
 }
 

@@ -20,7 +20,6 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// A request as it came.
 #[derive(Clone, Debug)]
 pub(crate) struct Received {
-    #[expect(dead_code, reason = "delays are measured by the tests of fairness")]
     pub(crate) at: Instant,
     pub(crate) path: String,
     pub(crate) headers: HeaderMap,
@@ -37,10 +36,8 @@ pub(crate) enum Answer {
     /// A status and `Location`.
     Redirect(&'static str),
     /// Never anything.
-    #[expect(dead_code, reason = "slow endpoints come with the tests of fairness")]
     Silence,
     /// 200, and a byte of body every second for ever.
-    #[expect(dead_code, reason = "slow endpoints come with the tests of fairness")]
     Drip,
 }
 

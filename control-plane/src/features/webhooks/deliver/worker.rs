@@ -26,7 +26,7 @@ const IDLE_FOR: Duration = Duration::from_millis(250);
 const ERROR_PAUSE: Duration = Duration::from_secs(1);
 /// Agents that get a turn in one claim.
 const TURNS_MAX: usize = 64;
-/// Deliveries of one turn: few, so that agents alternate.
+/// Deliveries of one turn while more agents wait than have a turn: few, so that agents alternate.
 const QUOTA: usize = 4;
 /// Rows woken or taken back at once.
 const SWEEP_MAX: i64 = 1000;
@@ -125,10 +125,13 @@ impl Worker {
         }
         // Never more turns than there is room for: who is cut off would be so every time.
         let turns_max = (room / QUOTA).clamp(1, TURNS_MAX);
-        let quota = QUOTA.min(room);
         let mut tx = self.app.db_worker().begin().await?;
         queries::lock_claims(&mut tx).await?;
         let waiting = queries::list_waiting_agents(&mut tx, self.cursor, turns_max as i32).await?;
+        let ended_round = waiting.len() < turns_max;
+        // When everybody who waits has a turn, what room there is is theirs.
+        let share = if ended_round { room / waiting.len().max(1) } else { QUOTA };
+        let quota = share.max(QUOTA.min(room)) as i64;
         let first = WebhookId::from_uuid(Uuid::nil());
         let turns: Vec<_> = waiting
             .iter()
@@ -136,7 +139,7 @@ impl Worker {
             .map(|(agent, in_flight)| Turn {
                 agent: *agent,
                 behind: self.lanes.get(agent).copied().unwrap_or(first),
-                quota: (quota as i64).min(PER_AGENT - in_flight) as i32,
+                quota: quota.min(PER_AGENT - in_flight) as i32,
             })
             .collect();
         let mut jobs = Vec::new();
@@ -146,7 +149,6 @@ impl Worker {
             jobs = queries::claim(&mut tx, &turns, PER_ENDPOINT, room as i64, lease, now).await?;
         }
         tx.commit().await?;
-        let ended_round = waiting.len() < turns_max;
         let last = waiting.last().filter(|_| !ended_round);
         self.cursor = last.map_or(AgentId::from_uuid(Uuid::nil()), |(agent, _)| *agent);
         let wrapped = self.move_lanes(&turns, &jobs);

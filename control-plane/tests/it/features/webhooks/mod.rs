@@ -3,3 +3,5 @@
 mod deliveries;
 mod endpoints;
 mod events;
+mod fairness;
+mod receivers;

@@ -1,6 +1,8 @@
 //! `/v1`: the agent attribution API, as its document prints it.
 
+mod document;
 mod limits;
+mod offline;
 mod reports;
 mod story;
 
