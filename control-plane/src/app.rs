@@ -27,6 +27,7 @@ struct Inner {
     db_worker: PgPool,
     redis: redis::Redis,
     egress: Egress,
+    services: Egress,
     clock: Arc<dyn Clock>,
     keys: Keys,
     token_key: TokenKey,
@@ -52,6 +53,7 @@ impl App {
             db_worker: db::pool(url, PoolSettings::worker(config.db_worker_connections))?,
             redis: redis::Redis::new(config.redis_url.expose_secret())?,
             egress: Egress::new(Policy::new(config.egress_allow.clone()))?,
+            services: Egress::new(Policy::of_operator())?,
             clock,
             keys: Keys::new(config.redis_prefix.clone()),
             token_key: TokenKey::new(&config.secret),
@@ -95,6 +97,11 @@ impl App {
     /// Calls to URLs that customers chose.
     pub fn egress(&self) -> &Egress {
         &self.0.egress
+    }
+
+    /// Calls to services that the operator chose: payment providers.
+    pub fn services(&self) -> &Egress {
+        &self.0.services
     }
 
     /// The clock.

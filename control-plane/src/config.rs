@@ -3,6 +3,9 @@
 //! Values are taken as text and checked together, so that a wrong set-up is reported whole and not one
 //! mistake at a time. The program exits with 64 when it cannot start because of its settings.
 
+mod payments;
+
+use crate::{stripe, x402};
 use clap::{Args, Parser, Subcommand};
 use ipnet::IpNet;
 use secrecy::{ExposeSecret, SecretString};
@@ -140,6 +143,43 @@ pub struct Settings {
     /// The operator's own proxies, as networks separated by commas; only their X-Forwarded-For is believed.
     #[arg(long, env = "AOS_TRUSTED_PROXIES", global = true, default_value = "")]
     pub trusted_proxies: String,
+    /// Stripe's secret key, `sk_…` or `rk_…`. Without one, payments go through the sandbox and charge nobody.
+    #[arg(long, env = "AOS_STRIPE_SECRET_KEY", global = true, hide_env_values = true)]
+    pub stripe_secret_key: Option<String>,
+    /// What Stripe signs its events with, `whsec_…`, for the endpoint `/api/payments/stripe/webhook`; two,
+    /// separated by a comma, while one is being rolled.
+    #[arg(long, env = "AOS_STRIPE_WEBHOOK_SECRET", global = true, hide_env_values = true)]
+    pub stripe_webhook_secret: Option<String>,
+    /// Stripe's monthly $99 price of Pro, `price_…`.
+    #[arg(long, env = "AOS_STRIPE_PRO_PRICE", global = true)]
+    pub stripe_pro_price: Option<String>,
+    /// A one-time $5 price at Stripe, of which a top-up is so many; without one, each has a price of its own.
+    #[arg(long, env = "AOS_STRIPE_TOPUP_PRICE", global = true)]
+    pub stripe_topup_price: Option<String>,
+    /// Where Stripe's API is.
+    #[arg(long, env = "AOS_STRIPE_API_BASE", global = true, default_value = stripe::API_BASE)]
+    pub stripe_api_base: String,
+    /// The x402 facilitator that verifies and settles payments; without one, none are taken.
+    #[arg(long, env = "AOS_X402_FACILITATOR_URL", global = true)]
+    pub x402_facilitator_url: Option<String>,
+    /// What the facilitator wants as bearer token, if anything.
+    #[arg(long, env = "AOS_X402_FACILITATOR_TOKEN", global = true, hide_env_values = true)]
+    pub x402_facilitator_token: Option<String>,
+    /// Address that x402 payments go to, as EIP-55 writes it.
+    #[arg(long, env = "AOS_X402_PAY_TO", global = true)]
+    pub x402_pay_to: Option<String>,
+    /// A JSON-RPC node of the chain, which tells what became of a payment whose settlement is unknown.
+    #[arg(long, env = "AOS_X402_RPC_URL", global = true, hide_env_values = true)]
+    pub x402_rpc_url: Option<String>,
+    /// The chain's EVM id: 8453 is Base, 84532 its test network.
+    #[arg(long, env = "AOS_X402_CHAIN_ID", global = true, default_value_t = 8453)]
+    pub x402_chain_id: u64,
+    /// The token's contract; the chain's USDC when left out.
+    #[arg(long, env = "AOS_X402_ASSET", global = true)]
+    pub x402_asset: Option<String>,
+    /// The token's EIP-712 name and version, as `USD Coin/2`; those of the chain's USDC when left out.
+    #[arg(long, env = "AOS_X402_ASSET_DOMAIN", global = true)]
+    pub x402_asset_domain: Option<String>,
     /// Seconds a stop waits for what is in flight.
     #[arg(long, env = "AOS_DRAIN_SECONDS", global = true, default_value_t = 10)]
     pub drain_seconds: u64,
@@ -188,6 +228,10 @@ pub struct Config {
     pub slat_generation: u16,
     /// Proxies whose X-Forwarded-For is believed.
     pub trusted_proxies: Vec<IpNet>,
+    /// The account at Stripe, when payments go there.
+    pub stripe: Option<stripe::Account>,
+    /// What is taken over x402, when it is.
+    pub x402: Option<x402::Terms>,
     /// Patience of a stop, in seconds.
     pub drain_seconds: u64,
     /// Log filter.
@@ -213,6 +257,8 @@ impl Config {
             problems.take("AOS_TRUSTED_PROXIES", networks(&settings.trusted_proxies)).unwrap_or_default();
         let log_format = problems.take("AOS_LOG_FORMAT", settings.log_format.parse());
         let egress_allow = problems.take("AOS_EGRESS_ALLOW", networks(&settings.egress_allow));
+        let stripe = problems.stripe(settings);
+        let x402 = problems.x402(settings);
         if settings.click_shards == 0 {
             problems.0.push("AOS_CLICK_SHARDS: at least 1".to_owned());
         }
@@ -255,6 +301,8 @@ impl Config {
                 egress_allow,
                 slat_generation: settings.slat_generation,
                 trusted_proxies,
+                stripe,
+                x402,
                 drain_seconds: settings.drain_seconds,
                 log: settings.log.clone(),
                 log_format,
@@ -303,6 +351,8 @@ impl Config {
                 "AOS_TRUSTED_PROXIES={}",
                 self.trusted_proxies.iter().map(IpNet::to_string).collect::<Vec<_>>().join(",")
             ),
+            self.describe_stripe(),
+            self.describe_x402(),
             format!("AOS_DRAIN_SECONDS={}", self.drain_seconds),
             format!("AOS_LOG={}", self.log),
             format!("AOS_LOG_FORMAT={}", if self.log_format == LogFormat::Json { "json" } else { "text" }),

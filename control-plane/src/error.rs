@@ -4,6 +4,7 @@
 //! (`error`, `message`, `fix`, `docs`) whichever door it leaves by. A [`Code`] is the contract: stable,
 //! listed once, each with its class and meaning. `fix` is an instruction the caller can carry out.
 
+use crate::money::Micros;
 use std::fmt;
 
 /// What kind of failure it is; decides the HTTP status and nothing else does.
@@ -110,6 +111,10 @@ codes! {
     InsufficientCredits = "insufficient_credits", PaymentRequired;
     /// Free allowance exhausted for this event type
     FreeTierLimitReached = "free_tier_limit_reached", PaymentRequired;
+    /// The request was not signed by who it should be from, or too long ago
+    InvalidSignature = "invalid_signature", Invalid;
+    /// This call is paid within the request: sign the payment it asks for and send it again
+    PaymentRequired = "payment_required", PaymentRequired;
     /// The click lies outside the attribution window
     AttributionExpired = "attribution_expired", Unprocessable;
     /// The SLAT token's signature does not verify
@@ -148,6 +153,8 @@ pub struct Error {
     pub field: Option<String>,
     /// Further members of the answer (`suggestion`, `conversion_id`, …).
     pub details: serde_json::Map<String, serde_json::Value>,
+    /// What the caller's wallet lacks: a payment of that much would mend it.
+    pub lacking: Option<Micros>,
     /// When trying again makes sense, in seconds.
     pub retry_after: Option<u32>,
     /// The cause, for the log alone.
@@ -166,6 +173,7 @@ impl Error {
             fix: fix.into(),
             field: None,
             details: serde_json::Map::new(),
+            lacking: None,
             retry_after: None,
             source: None,
         }
@@ -213,6 +221,13 @@ impl Error {
     #[must_use]
     pub fn on_field(mut self, field: &str) -> Self {
         self.field = Some(field.to_owned());
+        self
+    }
+
+    /// Says what the wallet lacks.
+    #[must_use]
+    pub fn lacking(mut self, amount: Micros) -> Self {
+        self.lacking = Some(amount);
         self
     }
 

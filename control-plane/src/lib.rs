@@ -21,11 +21,13 @@ mod named;
 pub mod page;
 pub mod redis;
 pub mod seal;
+pub mod stripe;
 pub mod surfaces;
 pub mod text;
 pub mod time;
 pub mod web;
 pub mod workers;
+pub mod x402;
 
 pub use app::App;
 pub use config::Config;

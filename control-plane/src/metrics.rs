@@ -67,6 +67,9 @@ pub const FAMILIES: &[(&str, &str)] = &[
     ("cp_publish_refills_total", "Times Redis was found without links"),
     ("cp_publish_failures_total", "Turns of the publisher that failed"),
     ("cp_publish_lag_seconds", "How long the oldest change of a link had waited"),
+    ("cp_payment_events_total", "Events from payment providers, by provider and outcome"),
+    ("cp_payment_call_failures_total", "Calls to payment providers that failed, by provider and outcome"),
+    ("cp_payment_surprises_total", "Payments that came for what is over; somebody has money to give back"),
     ("cp_job_failures_total", "Turns of periodic jobs that failed, by job"),
 ];
 

@@ -13,6 +13,7 @@ pub mod ledger;
 pub mod links;
 pub mod network;
 pub mod partnerships;
+pub mod payments;
 pub mod payouts;
 pub mod programs;
 pub mod subscriptions;

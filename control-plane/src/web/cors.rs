@@ -11,11 +11,12 @@ use http::{HeaderValue, Method, StatusCode, header};
 
 /// What a page may read of a reply beside the body.
 const EXPOSED: HeaderValue = HeaderValue::from_static(
-    "X-Request-Id, X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset, Retry-After, Idempotent-Replayed, X-Charged",
+    "X-Request-Id, X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset, Retry-After, Idempotent-Replayed, X-Charged, Payment-Required, Payment-Response, X-Payment-Response",
 );
 /// What a page may send.
-const ALLOWED: HeaderValue =
-    HeaderValue::from_static("Authorization, Content-Type, Idempotency-Key, X-Request-Id, X-SL-Attribution");
+const ALLOWED: HeaderValue = HeaderValue::from_static(
+    "Authorization, Content-Type, Idempotency-Key, X-Request-Id, X-SL-Attribution, Payment-Signature, X-Payment",
+);
 /// Browsers ask again after a day.
 const KEPT_FOR_SECONDS: HeaderValue = HeaderValue::from_static("86400");
 

@@ -1,4 +1,5 @@
 //! Calls to URLs that customers chose: to public addresses only, bounded in time and size.
+//! Calls to services of the operator's own choice ([`Egress::fetch`]) take the same road.
 //!
 //! Must stay true: every connection of this client goes to an address that [`Policy`] has just judged;
 //! the name is resolved once per connection, and what was checked is what is dialled, so a name that
@@ -15,8 +16,8 @@ pub use address::{Policy, Refusal, is_public};
 
 use bytes::Bytes;
 use http::header::RETRY_AFTER;
-use http::{HeaderMap, Method, Request, StatusCode, Uri};
-use http_body_util::{BodyExt, Full};
+use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
+use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
@@ -92,6 +93,34 @@ pub struct Answer {
     pub status: StatusCode,
     /// `Retry-After` as it came.
     pub retry_after: Option<String>,
+}
+
+/// A call whose answer matters as a whole.
+#[derive(Clone, Debug)]
+pub struct Call {
+    /// `GET`, `POST`, …
+    pub method: Method,
+    /// Where to.
+    pub url: String,
+    /// Its headers.
+    pub headers: HeaderMap,
+    /// Its body.
+    pub body: Bytes,
+    /// When everything is over.
+    pub deadline: Duration,
+    /// Bytes of the answer's body at most; a longer one is [`Failure::NoAnswer`].
+    pub answer_len_max: usize,
+}
+
+/// A whole answer.
+#[derive(Clone, Debug)]
+pub struct Fetched {
+    /// Its status.
+    pub status: StatusCode,
+    /// Its headers.
+    pub headers: HeaderMap,
+    /// Its body.
+    pub body: Bytes,
 }
 
 /// Why there is no answer.
@@ -173,14 +202,37 @@ impl Egress {
             .unwrap_or(Err(Failure::TimedOut))
     }
 
-    async fn exchange(&self, url: &str, headers: HeaderMap, body: Bytes) -> Result<Answer, Failure> {
+    /// Sends a call and reads its whole answer, all by the deadline.
+    pub async fn fetch(&self, call: Call) -> Result<Fetched, Failure> {
+        let deadline = call.deadline;
+        let whole = async {
+            let response = self.send(call.method, &call.url, call.headers, call.body).await?;
+            let (parts, body) = response.into_parts();
+            let body = Limited::new(body, call.answer_len_max).collect().await;
+            let body = body.map_err(|_| Failure::NoAnswer)?.to_bytes();
+            Ok(Fetched { status: parts.status, headers: parts.headers, body })
+        };
+        tokio::time::timeout(deadline, whole).await.unwrap_or(Err(Failure::TimedOut))
+    }
+
+    async fn send(
+        &self,
+        method: Method,
+        url: &str,
+        headers: HeaderMap,
+        body: Bytes,
+    ) -> Result<Response<Incoming>, Failure> {
         let url = self.policy.check_url(url).map_err(Failure::Refused)?;
         let uri: Uri = url.as_str().parse().map_err(|_| Failure::Refused(Refusal::Scheme))?;
         let mut request = Request::new(Full::new(body));
-        *request.method_mut() = Method::POST;
+        *request.method_mut() = method;
         *request.uri_mut() = uri;
         *request.headers_mut() = headers;
-        let response = self.client.request(request).await.map_err(|error| failure(&error))?;
+        self.client.request(request).await.map_err(|error| failure(&error))
+    }
+
+    async fn exchange(&self, url: &str, headers: HeaderMap, body: Bytes) -> Result<Answer, Failure> {
+        let response = self.send(Method::POST, url, headers, body).await?;
         let status = response.status();
         let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
         let retry_after = retry_after.map(str::to_owned);

@@ -155,7 +155,8 @@ impl Payload {
         self.bytes.as_deref().unwrap_or_default()
     }
 
-    fn bytes(&mut self) -> Result<Bytes> {
+    /// The body as it came, for callers whose signature is over its bytes.
+    pub fn bytes(&mut self) -> Result<Bytes> {
         match &mut self.bytes {
             Ok(bytes) => Ok(bytes.clone()),
             Err(error) => Err(error.take().unwrap_or_else(|| Error::bug(anyhow::anyhow!("body read twice")))),

@@ -74,17 +74,28 @@ impl Payload {
         if claim(&mut tx, &slot, app.clock().now()).await? {
             return Ok(Unit { tx, slot: Some(slot) });
         }
-        let (theirs, status, body) = stored(&mut tx, &slot).await?;
-        if theirs != slot.fingerprint {
-            return Err(Error::new(
-                Code::IdempotencyKeyReused,
-                "This Idempotency-Key was used with another request.",
-                "Send a new Idempotency-Key for a new request; repeat a request with exactly the same method, path and body.",
-            )
-            .into());
+        let kept = stored(&mut tx, &slot).await?;
+        Err(slot.answer(kept)?)
+    }
+
+    /// For requests that ask somebody else before their own transaction: the answer the key already has, as
+    /// the error that ends the handler.
+    pub async fn replayed(&self, app: &App, scope: &str) -> Result<(), ApiError> {
+        let Some(key) = &self.idempotency_key else { return Ok(()) };
+        let slot = Slot::new(&app.config().secret, scope, key, self.fingerprint());
+        let mut conn = app.db().acquire().await.map_err(Error::from)?;
+        match find(&mut conn, &slot, app.clock().now()).await? {
+            Some(kept) => Err(slot.answer(kept)?),
+            None => Ok(()),
         }
-        let body = body.and_then(|sealed| seal::open(&slot.seal, &sealed));
-        Err(ApiError::Replay(Box::new(replay(status, body)?)))
+    }
+
+    /// Names this request: the same one sent again has the same name, any other another. None without a key.
+    pub fn request_name(&self, app: &App, scope: &str) -> Option<String> {
+        let key = self.idempotency_key.as_ref()?;
+        let slot = Slot::new(&app.config().secret, scope, key, self.fingerprint());
+        let digest = Sha256::new().chain_update(&slot.row).chain_update(&slot.fingerprint).finalize();
+        Some(hex::encode(digest))
     }
 
     fn fingerprint(&self) -> Vec<u8> {
@@ -110,6 +121,19 @@ impl Slot {
         let row = digest("idempotency row v1", &[scope.as_bytes(), key.as_bytes()]);
         let seal = digest("idempotency answer v1", &[scope.as_bytes(), key.as_bytes(), &fingerprint]);
         Self { scope: scope.to_owned(), row: hex::encode(row), fingerprint, seal }
+    }
+
+    /// What the key's row answers to this request.
+    fn answer(&self, (theirs, status, body): Kept) -> Result<ApiError> {
+        if theirs != self.fingerprint {
+            return Err(Error::new(
+                Code::IdempotencyKeyReused,
+                "This Idempotency-Key was used with another request.",
+                "Send a new Idempotency-Key for a new request; repeat a request with exactly the same method, path and body.",
+            ));
+        }
+        let body = body.and_then(|sealed| seal::open(&self.seal, &sealed));
+        Ok(ApiError::Replay(Box::new(replay(status, body)?)))
     }
 }
 
@@ -164,7 +188,24 @@ async fn claim(conn: &mut PgConnection, slot: &Slot, now: DateTime<Utc>) -> Resu
     Ok(claimed.rows_affected() == 1)
 }
 
-async fn stored(conn: &mut PgConnection, slot: &Slot) -> Result<(Vec<u8>, Option<i16>, Option<Vec<u8>>)> {
+/// A key's row: the request it belongs to, the status and the sealed body of its answer.
+type Kept = (Vec<u8>, Option<i16>, Option<Vec<u8>>);
+
+/// The row of a key that is still kept.
+async fn find(conn: &mut PgConnection, slot: &Slot, now: DateTime<Utc>) -> Result<Option<Kept>> {
+    Ok(sqlx::query_as(
+        "SELECT fingerprint, status, body
+           FROM idempotency_keys
+          WHERE scope = $1 AND key = $2 AND created_at > $3",
+    )
+    .bind(&slot.scope)
+    .bind(&slot.row)
+    .bind(now - KEPT_FOR)
+    .fetch_optional(conn)
+    .await?)
+}
+
+async fn stored(conn: &mut PgConnection, slot: &Slot) -> Result<Kept> {
     Ok(sqlx::query_as(
         "SELECT fingerprint, status, body
            FROM idempotency_keys

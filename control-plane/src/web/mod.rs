@@ -12,3 +12,4 @@ pub mod rate_limit;
 pub mod respond;
 pub mod router;
 pub mod server;
+pub mod x402;

@@ -1,6 +1,7 @@
 //! Writing replies. The only place that maps failures to HTTP statuses.
 
 use crate::error::{Class, Error};
+use crate::web::x402::Lacking;
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
@@ -98,6 +99,9 @@ impl IntoResponse for ApiError {
             details: error.details,
         };
         let mut response = json(status(class), &body);
+        if let Some(lacking) = error.lacking {
+            response.extensions_mut().insert(Lacking(lacking));
+        }
         if let Some(seconds) = error.retry_after {
             response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
         }

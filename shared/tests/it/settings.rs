@@ -12,7 +12,11 @@ fn read(path: &str) -> String {
 fn names(text: &str, before: &str) -> BTreeSet<String> {
     text.match_indices(before)
         .filter_map(|(at, _)| text.get(at + before.len()..))
-        .map(|rest| rest.chars().take_while(|letter| letter.is_ascii_uppercase() || *letter == '_').collect())
+        .map(|rest| {
+            rest.chars()
+                .take_while(|letter| letter.is_ascii_uppercase() || letter.is_ascii_digit() || *letter == '_')
+                .collect()
+        })
         .filter(|name: &String| name.starts_with("AOS_"))
         .collect()
 }

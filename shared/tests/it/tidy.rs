@@ -43,6 +43,7 @@ const FEATURE_CALLS: &[(&str, &[&str])] = &[
     ("agents", &["usage"]),
     ("keys", &["agents"]),
     ("subscriptions", &["agents", "usage", "ledger", "webhooks"]),
+    ("payments", &["wallet", "ledger", "subscriptions"]),
     ("programs", &["agents", "subscriptions", "webhooks"]),
     ("partnerships", &["agents", "programs", "subscriptions", "webhooks"]),
     ("links", &["programs", "partnerships", "subscriptions", "webhooks"]),
@@ -62,10 +63,13 @@ const MONEY: &[&str] = &[
     "control-plane/src/money/",
     "control-plane/src/features/commissions/",
     "control-plane/src/features/ledger/",
+    "control-plane/src/features/payments/",
     "control-plane/src/features/payouts/",
     "control-plane/src/features/subscriptions/",
     "control-plane/src/features/usage/",
     "control-plane/src/features/wallet/",
+    "control-plane/src/stripe/",
+    "control-plane/src/x402/",
 ];
 
 /// Which of our crates a crate may depend on.

@@ -249,4 +249,19 @@ pub(crate) const CHECKS: &[Check] = &[
                           OR topup.amount_micros <> transfer.amount_micros) AS broken
                LIMIT 100",
     },
+    Check {
+        name: "I22c",
+        rule: "what went back of a top-up is what the ledger took for it, less what came again",
+        sql: "SELECT to_jsonb(broken) AS row
+                FROM (SELECT topup.id, topup.refunded_micros, coalesce(moved.micros, 0) AS moved_micros
+                        FROM topups AS topup
+                        LEFT JOIN (SELECT split_part(reference, ':', 1) AS topup_id,
+                                          sum(CASE kind WHEN 'topup_reinstated' THEN -amount_micros ELSE amount_micros END)
+                                              AS micros
+                                     FROM ledger_transfers
+                                    WHERE kind IN ('topup_refund', 'topup_refund_owed', 'topup_reinstated')
+                                    GROUP BY 1) AS moved ON moved.topup_id = topup.id::TEXT
+                       WHERE topup.refunded_micros <> coalesce(moved.micros, 0)) AS broken
+               LIMIT 100",
+    },
 ];

@@ -61,6 +61,8 @@ words! {
         TopupRefund = "topup_refund",
         /// The part of a refund that the wallet could not cover.
         TopupRefundOwed = "topup_refund_owed",
+        /// Money that had gone back came again: a dispute won, a refund that failed.
+        TopupReinstated = "topup_reinstated",
         /// A debt repaid out of the wallet.
         ArrearsPaid = "arrears_paid",
         /// Metered clicks.

@@ -158,6 +158,7 @@ fn not_covered(missing: Micros) -> Error {
         "Add money with POST /api/wallet/topup, pay one affiliate with `affiliate_id`, or pay elsewhere with \"method\":\"external\".",
     )
     .with("missing", missing.to_json())
+    .lacking(missing)
 }
 
 fn new_payout(

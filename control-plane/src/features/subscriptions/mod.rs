@@ -8,6 +8,7 @@
 //! Lock order: subscription, agent, then the ledger.
 
 pub mod model;
+pub mod months;
 pub mod ops;
 pub(crate) mod queries;
 pub mod renewal;

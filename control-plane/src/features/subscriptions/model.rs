@@ -113,12 +113,101 @@ pub struct Subscription {
     pub retry_at: Option<DateTime<Utc>>,
     /// Stripe's name of the subscription.
     pub provider_ref: Option<String>,
+    /// Stripe's name of the page to pay on.
+    pub checkout_ref: Option<String>,
     /// Where to pay.
     pub checkout_url: Option<String>,
+    /// When that page was asked for.
+    pub checkout_at: Option<DateTime<Utc>>,
+    /// What Stripe has still to be told.
+    pub provider_wish: Option<String>,
+    /// Since when.
+    pub provider_wish_at: Option<DateTime<Utc>>,
     /// When it was started.
     pub created_at: DateTime<Utc>,
     /// When it ended.
     pub ended_at: Option<DateTime<Utc>>,
+}
+
+/// What is known of a subscription that a provider charges.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CardMonths {
+    /// Months that were paid: from, to. In any order.
+    pub months: Vec<(DateTime<Utc>, DateTime<Utc>)>,
+    /// Whether an invoice could not be paid and is tried again.
+    pub failing: bool,
+    /// Whether the provider has ended it.
+    pub ended: bool,
+    /// Whether it ends with its month.
+    pub cancel_at_period_end: bool,
+}
+
+/// What a subscription by card comes to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum CardState {
+    /// Nothing was paid yet.
+    Unpaid,
+    /// Paid, from its first month on.
+    Paid(DateTime<Utc>, Period),
+    /// Its last invoice is not paid; Pro stays until then.
+    Owing(DateTime<Utc>, Period, DateTime<Utc>),
+    /// Over, and the provider has to hear it if it was us who ended it.
+    Over {
+        /// Whether the provider still charges.
+        by_us: bool,
+    },
+}
+
+impl CardMonths {
+    /// What they come to at `now`.
+    pub fn state(&self, now: DateTime<Utc>) -> CardState {
+        if self.ended {
+            return CardState::Over { by_us: false };
+        }
+        let first = self.months.iter().map(|(start, _)| *start).min();
+        let last = self.months.iter().copied().max_by_key(|(_, end)| *end);
+        let (Some(anchor), Some((start, end))) = (first, last) else { return CardState::Unpaid };
+        let period = Period { number: i32::try_from(self.months.len()).unwrap_or(i32::MAX), start, end };
+        if !self.failing {
+            return CardState::Paid(anchor, period);
+        }
+        match end.checked_add_signed(GRACE).filter(|until| *until > now) {
+            Some(until) => CardState::Owing(anchor, period, until),
+            None => CardState::Over { by_us: true },
+        }
+    }
+}
+
+/// What the provider has to be told about a subscription.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Wish {
+    /// End it with its month.
+    CancelAtPeriodEnd,
+    /// Let it go on after all.
+    Resume,
+    /// End it now.
+    Cancel,
+    /// Close the page on which it could be paid.
+    ExpireCheckout,
+}
+
+impl Wish {
+    const ALL: [Self; 4] = [Self::CancelAtPeriodEnd, Self::Resume, Self::Cancel, Self::ExpireCheckout];
+
+    /// The column value.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::CancelAtPeriodEnd => "cancel_at_period_end",
+            Self::Resume => "resume",
+            Self::Cancel => "cancel",
+            Self::ExpireCheckout => "expire_checkout",
+        }
+    }
+
+    /// Reads the column value.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|wish| wish.as_str() == text)
+    }
 }
 
 /// A month of a subscription.
@@ -180,6 +269,24 @@ mod tests {
 
     fn at(text: &str) -> DateTime<Utc> {
         text.parse().expect("an instant")
+    }
+
+    #[test]
+    fn months_by_card_come_to_the_same_in_any_order() {
+        let (july, august, september) =
+            (at("2027-07-10T00:00:00Z"), at("2027-08-10T00:00:00Z"), at("2027-09-10T00:00:00Z"));
+        let state = |months: &[_], failing, ended, now| {
+            let card = CardMonths { months: months.to_vec(), failing, ended, cancel_at_period_end: false };
+            card.state(now)
+        };
+        assert_eq!(state(&[], true, false, july), CardState::Unpaid);
+        let both = [(august, september), (july, august)];
+        let second = Period { number: 2, start: august, end: september };
+        assert_eq!(state(&both, false, false, september), CardState::Paid(july, second));
+        let until = at("2027-09-17T00:00:00Z");
+        assert_eq!(state(&both, true, false, until - RETRY), CardState::Owing(july, second, until));
+        assert_eq!(state(&both, true, false, until), CardState::Over { by_us: true });
+        assert_eq!(state(&both, true, true, july), CardState::Over { by_us: false });
     }
 
     #[test]

@@ -2,8 +2,8 @@
 
 #![deny(clippy::float_arithmetic, clippy::arithmetic_side_effects, clippy::as_conversions)]
 
-use super::model::{self, PRICE, Period, Source, Status, Subscription};
-use super::queries;
+use super::model::{self, PRICE, Period, Source, Status, Subscription, Wish};
+use super::{months, queries};
 use crate::error::{Code, Error, Result};
 use crate::features::ledger::model::{Account, AccountKind, Posted, Posting, TransferKind};
 use crate::features::ledger::ops as ledger;
@@ -30,7 +30,9 @@ pub async fn start(
     source: Source,
 ) -> Result<Started> {
     let now = clock.now();
-    if let Some(live) = queries::lock_live(conn, agent).await? {
+    if let Some(live) = queries::lock_live(conn, agent).await?
+        && !months::put_aside(conn, clock, &live).await?
+    {
         return resume(conn, &live, now).await.map(Started::Resumed);
     }
     // Another call may have started one since: then it is active, and this one is told so.
@@ -39,13 +41,13 @@ pub async fn start(
     let first = model::period(now, 1);
     if !pay(conn, &new, first, now).await? {
         let balance = ledger::balance(conn, Account::wallet(agent)).await?;
-        return Err(not_covered(balance));
+        return Err(not_covered(balance).lacking(PRICE.minus(balance).map_err(Error::bug)?));
     }
     begin(conn, &new, now, first, now).await?;
     Ok(Started::New(load(conn, agent).await?))
 }
 
-fn already_active() -> Error {
+pub(super) fn already_active() -> Error {
     Error::new(
         Code::AlreadyActive,
         "Pro is already active.",
@@ -64,11 +66,18 @@ fn not_covered(balance: crate::money::Micros) -> Error {
 }
 
 /// A subscription that was to end goes on.
-async fn resume(conn: &mut PgConnection, live: &Subscription, now: DateTime<Utc>) -> Result<Subscription> {
+pub(super) async fn resume(
+    conn: &mut PgConnection,
+    live: &Subscription,
+    now: DateTime<Utc>,
+) -> Result<Subscription> {
     if !live.cancel_at_period_end {
         return Err(already_active());
     }
     queries::save_cancel_at_period_end(conn, live.id, false, now).await?;
+    if live.source == Source::Stripe {
+        queries::save_wish(conn, live.id, Wish::Resume, now).await?;
+    }
     load(conn, live.agent_id).await
 }
 
@@ -117,7 +126,7 @@ pub async fn find(conn: &mut PgConnection, agent: AgentId) -> Result<Option<Subs
     queries::find_latest(conn, agent).await
 }
 
-async fn load(conn: &mut PgConnection, agent: AgentId) -> Result<Subscription> {
+pub(super) async fn load(conn: &mut PgConnection, agent: AgentId) -> Result<Subscription> {
     find(conn, agent).await?.ok_or_else(not_found)
 }
 
@@ -129,10 +138,23 @@ fn not_found() -> Error {
 pub async fn cancel(conn: &mut PgConnection, clock: &dyn Clock, agent: AgentId) -> Result<Subscription> {
     let now = clock.now();
     let live = queries::lock_live(conn, agent).await?.ok_or_else(not_found)?;
-    match live.status {
-        Status::Active => queries::save_cancel_at_period_end(conn, live.id, true, now).await?,
-        Status::Pending | Status::PastDue => end(conn, &live, now).await?,
-        Status::Canceled => {}
+    let wish = match live.status {
+        Status::Active => {
+            queries::save_cancel_at_period_end(conn, live.id, true, now).await?;
+            Wish::CancelAtPeriodEnd
+        }
+        Status::PastDue => {
+            end(conn, &live, now).await?;
+            Wish::Cancel
+        }
+        Status::Pending => {
+            end(conn, &live, now).await?;
+            Wish::ExpireCheckout
+        }
+        Status::Canceled => return load(conn, agent).await,
+    };
+    if live.source == Source::Stripe {
+        queries::save_wish(conn, live.id, wish, now).await?;
     }
     load(conn, agent).await
 }

@@ -1,6 +1,6 @@
 //! SQL of subscriptions.
 
-use super::model::{Period, Source, Subscription};
+use super::model::{Period, Source, Subscription, Wish};
 use crate::error::{Error, Result};
 use crate::features::ledger::model::CURRENCY;
 use crate::features::usage::model::Tier;
@@ -14,8 +14,8 @@ macro_rules! subscriptions {
         concat!(
             $head,
             " id, agent_id, source, status, price_micros, anchor_at, periods, current_period_start,
-              current_period_end, cancel_at_period_end, grace_until, retry_at, provider_ref, checkout_url,
-              created_at, ended_at ",
+              current_period_end, cancel_at_period_end, grace_until, retry_at, provider_ref, checkout_ref,
+              checkout_url, checkout_at, provider_wish, provider_wish_at, created_at, ended_at ",
             $tail
         )
     };
@@ -71,6 +71,165 @@ pub(crate) async fn lock_live(conn: &mut PgConnection, agent: AgentId) -> Result
     .bind(agent)
     .fetch_optional(conn)
     .await?)
+}
+
+/// A subscription, locked.
+pub(crate) async fn lock_subscription(
+    conn: &mut PgConnection,
+    id: SubscriptionId,
+) -> Result<Option<Subscription>> {
+    Ok(sqlx::query_as(subscriptions!(
+        "SELECT",
+        "FROM subscriptions
+        WHERE id = $1
+          FOR NO KEY UPDATE"
+    ))
+    .bind(id)
+    .fetch_optional(conn)
+    .await?)
+}
+
+/// Whether there is such a subscription and a provider charges for it.
+pub(crate) async fn is_by_card(conn: &mut PgConnection, id: SubscriptionId) -> Result<bool> {
+    Ok(sqlx::query_scalar("SELECT EXISTS (SELECT FROM subscriptions WHERE id = $1 AND source = 'stripe')")
+        .bind(id)
+        .fetch_one(conn)
+        .await?)
+}
+
+/// One subscription by card that is ours to end, locked: its grace is over or its owner gone.
+pub(crate) async fn lock_lapsed(conn: &mut PgConnection, now: DateTime<Utc>) -> Result<Option<Subscription>> {
+    Ok(sqlx::query_as(subscriptions!(
+        "SELECT",
+        "FROM subscriptions
+        WHERE source = 'stripe' AND status <> 'canceled'
+          AND (grace_until <= $1
+               OR EXISTS (SELECT FROM agents WHERE agents.id = agent_id AND agents.deleted_at IS NOT NULL))
+        ORDER BY subscriptions.id
+        LIMIT 1
+          FOR NO KEY UPDATE SKIP LOCKED"
+    ))
+    .bind(now)
+    .fetch_optional(conn)
+    .await?)
+}
+
+/// A page to pay on is being asked for.
+pub(crate) async fn save_checkout_at(
+    conn: &mut PgConnection,
+    id: SubscriptionId,
+    now: DateTime<Utc>,
+) -> Result<()> {
+    let updated = sqlx::query(
+        "UPDATE subscriptions
+            SET checkout_at = $2, checkout_ref = NULL, checkout_url = NULL, updated_at = $2
+          WHERE id = $1",
+    )
+    .bind(id)
+    .bind(now)
+    .execute(conn)
+    .await?;
+    one(updated.rows_affected())
+}
+
+/// The page to pay on.
+pub(crate) async fn save_checkout(
+    conn: &mut PgConnection,
+    id: SubscriptionId,
+    checkout_ref: &str,
+    checkout_url: Option<&str>,
+    now: DateTime<Utc>,
+) -> Result<()> {
+    let updated = sqlx::query(
+        "UPDATE subscriptions
+            SET checkout_ref = $2, checkout_url = $3, updated_at = $4
+          WHERE id = $1",
+    )
+    .bind(id)
+    .bind(checkout_ref)
+    .bind(checkout_url)
+    .bind(now)
+    .execute(conn)
+    .await?;
+    one(updated.rows_affected())
+}
+
+/// The provider's name of it.
+pub(crate) async fn save_provider_ref(
+    conn: &mut PgConnection,
+    id: SubscriptionId,
+    provider_ref: &str,
+    now: DateTime<Utc>,
+) -> Result<()> {
+    let updated = sqlx::query("UPDATE subscriptions SET provider_ref = $2, updated_at = $3 WHERE id = $1")
+        .bind(id)
+        .bind(provider_ref)
+        .bind(now)
+        .execute(conn)
+        .await?;
+    one(updated.rows_affected())
+}
+
+/// What the provider has to be told, in place of whatever it had to be told before.
+pub(crate) async fn save_wish(
+    conn: &mut PgConnection,
+    id: SubscriptionId,
+    wish: Wish,
+    now: DateTime<Utc>,
+) -> Result<()> {
+    let updated = sqlx::query(
+        "UPDATE subscriptions
+            SET provider_wish = $2, provider_wish_at = $3, provider_try_at = $3, updated_at = $3
+          WHERE id = $1",
+    )
+    .bind(id)
+    .bind(wish.as_str())
+    .bind(now)
+    .execute(conn)
+    .await?;
+    one(updated.rows_affected())
+}
+
+/// Takes a subscription of which the provider has to be told something; nobody else takes it until `until`.
+pub(crate) async fn take_wish(
+    conn: &mut PgConnection,
+    now: DateTime<Utc>,
+    until: DateTime<Utc>,
+) -> Result<Option<Subscription>> {
+    Ok(sqlx::query_as(subscriptions!(
+        "UPDATE subscriptions
+            SET provider_try_at = $2
+          WHERE id = (SELECT id
+                        FROM subscriptions
+                       WHERE provider_wish IS NOT NULL AND provider_try_at <= $1
+                       ORDER BY provider_try_at
+                       LIMIT 1
+                         FOR NO KEY UPDATE SKIP LOCKED)
+        RETURNING",
+        ""
+    ))
+    .bind(now)
+    .bind(until)
+    .fetch_optional(conn)
+    .await?)
+}
+
+/// The provider was told this; a wish that has come since stays.
+pub(crate) async fn clear_wish(
+    conn: &mut PgConnection,
+    id: SubscriptionId,
+    since: Option<DateTime<Utc>>,
+) -> Result<()> {
+    sqlx::query(
+        "UPDATE subscriptions
+            SET provider_wish = NULL, provider_wish_at = NULL, provider_try_at = NULL
+          WHERE id = $1 AND provider_wish_at IS NOT DISTINCT FROM $2",
+    )
+    .bind(id)
+    .bind(since)
+    .execute(conn)
+    .await?;
+    Ok(())
 }
 
 /// One subscription whose month is over, locked; those another worker has are passed over.

@@ -73,9 +73,9 @@ async fn charge(
         Posted::Repeated(_) => {
             Err(Error::bug(anyhow::anyhow!("{} {reference} is metered twice", metric.as_str())))
         }
-        Posted::Short(_) => {
+        Posted::Short(missing) => {
             let wallet = ledger::standing(conn, Account::wallet(agent)).await?;
-            Err(not_covered(metric, tier, price, wallet.balance_micros, wallet.version > 0))
+            Err(not_covered(metric, tier, price, wallet.balance_micros, wallet.version > 0).lacking(missing))
         }
     }
 }

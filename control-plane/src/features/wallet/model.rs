@@ -2,6 +2,7 @@
 
 #![deny(clippy::float_arithmetic, clippy::arithmetic_side_effects, clippy::as_conversions)]
 
+use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::features::ledger::model::AccountKind;
 use crate::money::Micros;
@@ -25,6 +26,11 @@ pub enum Provider {
 }
 
 impl Provider {
+    /// How top-ups are paid when nothing else is said: at Stripe where its settings are there.
+    pub const fn of(config: &Config) -> Self {
+        if config.stripe.is_some() { Self::Stripe } else { Self::Sandbox }
+    }
+
     /// The column value.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -70,10 +76,27 @@ pub struct Topup {
     pub checkout_url: Option<String>,
     /// Started by the wallet itself.
     pub automatic: bool,
+    /// Times money in it went back or came again.
+    pub adjustments: i32,
     /// When it was started.
     pub created_at: DateTime<Utc>,
     /// When it last changed.
     pub updated_at: DateTime<Utc>,
+}
+
+/// What a top-up that is to be paid elsewhere needs.
+#[derive(Clone, Copy, Debug)]
+pub struct Opening<'a> {
+    /// Whose wallet.
+    pub agent: AgentId,
+    /// How the money comes in.
+    pub provider: Provider,
+    /// How much, as [`topup_amount`] allows it.
+    pub amount: Micros,
+    /// Names the request: the same one again is the same top-up.
+    pub request: Option<&'a str>,
+    /// Its name at the provider, if it has one already.
+    pub provider_ref: Option<&'a str>,
 }
 
 /// The settings of a wallet.

@@ -1,11 +1,12 @@
 //! Steps on wallets. The caller owns the transaction.
 
 use super::model::{self, Provider, Settings, Topup};
+use super::payments;
 use super::queries::{self, NewTopup};
 use super::wire::{WalletPatch, WalletResponse};
 use crate::auth;
 use crate::error::{Error, Result};
-use crate::features::ledger::model::{Account, AccountKind, CURRENCY, Posted, Posting, TransferKind};
+use crate::features::ledger::model::{Account, AccountKind, CURRENCY};
 use crate::features::ledger::ops as ledger;
 use crate::features::usage;
 use crate::money::Micros;
@@ -45,33 +46,22 @@ pub async fn topup_sandbox(
     clock: &dyn Clock,
     agent: AgentId,
     amount: Micros,
+    automatic: bool,
 ) -> Result<Topup> {
     let amount = model::topup_amount("amount", amount)?;
-    let new = NewTopup { agent, provider: Provider::Sandbox, amount, status: "paid", automatic: false };
-    let topup = queries::insert_topup(conn, &new, clock.now()).await?;
-    credit(conn, clock, &topup, Provider::Sandbox).await?;
-    Ok(topup)
-}
-
-/// Moves a paid top-up into the wallet, once.
-pub(crate) async fn credit(
-    conn: &mut PgConnection,
-    clock: &dyn Clock,
-    topup: &Topup,
-    provider: Provider,
-) -> Result<()> {
-    let posting = Posting {
-        debit: Account::of(topup.agent_id, provider.source()),
-        credit: Account::wallet(topup.agent_id),
-        amount: topup.amount_micros,
-        kind: TransferKind::Topup,
-        reference: topup.id.to_string(),
-        metered: None,
+    let new = NewTopup {
+        agent,
+        provider: Provider::Sandbox,
+        amount,
+        status: "paid",
+        automatic,
+        request: None,
+        provider_ref: None,
     };
-    match ledger::post(conn, clock.now(), &posting).await? {
-        Posted::Done(_) | Posted::Repeated(_) => Ok(()),
-        Posted::Short(_) => Err(Error::bug(anyhow::anyhow!("a source of money has no limit"))),
-    }
+    let topup = queries::insert_topup(conn, &new, clock.now()).await?;
+    let topup = topup.ok_or_else(|| Error::bug(anyhow::anyhow!("a new top-up exists")))?;
+    payments::credit(conn, clock, &topup, Provider::Sandbox).await?;
+    Ok(topup)
 }
 
 /// The agent's own top-up.

@@ -3,8 +3,7 @@
 use super::model::Provider;
 use super::ops;
 use super::wire::{
-    TopupRequest, TopupResponse, TransactionResponse, TransactionType, TransactionsQuery, WalletPatch,
-    WalletResponse,
+    TopupResponse, TransactionResponse, TransactionType, TransactionsQuery, WalletPatch, WalletResponse,
 };
 use crate::app::App;
 use crate::auth;
@@ -23,7 +22,6 @@ use utoipa_axum::routes;
 pub fn router() -> OpenApiRouter<App> {
     OpenApiRouter::new()
         .routes(routes!(get_wallet, change_wallet))
-        .routes(routes!(topup_wallet))
         .routes(routes!(get_topup))
         .routes(routes!(list_wallet_transactions))
 }
@@ -38,7 +36,7 @@ pub fn router() -> OpenApiRouter<App> {
 )]
 async fn get_wallet(State(app): State<App>, caller: auth::Agent) -> Reply {
     let mut conn = app.db_read().acquire().await.map_err(Error::from)?;
-    Ok(respond::ok(&ops::wallet(&mut conn, app.clock(), caller, Provider::Sandbox).await?))
+    Ok(respond::ok(&ops::wallet(&mut conn, app.clock(), caller, Provider::of(app.config())).await?))
 }
 
 /// Change the wallet's settings
@@ -55,29 +53,8 @@ async fn change_wallet(State(app): State<App>, caller: auth::Agent, mut payload:
     let patch: WalletPatch = payload.json()?;
     let mut unit = payload.unit(&app, &caller.id.to_string()).await?;
     ops::change_settings(&mut unit, app.clock(), caller, patch).await?;
-    let wallet = ops::wallet(&mut unit, app.clock(), caller, Provider::Sandbox).await?;
+    let wallet = ops::wallet(&mut unit, app.clock(), caller, Provider::of(app.config())).await?;
     unit.ok(&wallet).await
-}
-
-/// Put money in
-///
-/// $5 to $500 in steps of $5. The sandbox credits at once and says `"sandbox": true`.
-#[utoipa::path(
-    post, path = "/api/wallet/topup", tag = "wallet", operation_id = "topup_wallet",
-    request_body = TopupRequest,
-    responses(
-        (status = 201, description = "The payment: `paid` and credited, or `pending` with a `checkout_url`", body = TopupResponse),
-        (status = 400, description = "missing_field, invalid_value", body = ErrorBody),
-        (status = 401, description = "api_key_missing, api_key_invalid", body = ErrorBody),
-        (status = 409, description = "idempotency_key_reused", body = ErrorBody),
-    ),
-)]
-async fn topup_wallet(State(app): State<App>, caller: auth::Agent, mut payload: Payload) -> Reply {
-    let request: TopupRequest = payload.json()?;
-    let mut unit = payload.unit(&app, &caller.id.to_string()).await?;
-    let topup = ops::topup_sandbox(&mut unit, app.clock(), caller.id, request.amount).await?;
-    let balance = ops::balance(&mut unit, caller.id).await?;
-    unit.created(&TopupResponse::of(topup, balance)).await
 }
 
 /// How does a top-up stand?

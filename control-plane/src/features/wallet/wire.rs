@@ -61,6 +61,17 @@ pub struct TopupRequest {
     /// US dollars: 5 to 500 in steps of 5.
     #[schema(minimum = 5, maximum = 500, multiple_of = 5, example = 20)]
     pub amount: Micros,
+    /// `x402` pays within the request; left out, the payment provider is asked.
+    #[serde(default)]
+    pub payment: Option<TopupPayment>,
+}
+
+/// Another way to pay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum TopupPayment {
+    /// By a stablecoin payment within the request.
+    X402,
 }
 
 /// A payment into the wallet.

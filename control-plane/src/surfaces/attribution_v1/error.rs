@@ -2,6 +2,7 @@
 
 use crate::error::{Class, Error};
 use crate::web::respond::{self, ApiError};
+use crate::web::x402::Lacking;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, header};
 use serde::Serialize;
@@ -55,6 +56,9 @@ impl IntoResponse for V1Failure {
             V1ErrorBody { error: V1Error { code: error.code.as_str(), message: error.message, details } };
         let class = error.code.class();
         let mut response = respond::json(respond::status(class), &body);
+        if let Some(lacking) = error.lacking {
+            response.extensions_mut().insert(Lacking(lacking));
+        }
         if let Some(seconds) = error.retry_after {
             response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
         }

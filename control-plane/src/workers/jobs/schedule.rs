@@ -1,7 +1,7 @@
 //! All periodic jobs, a line each.
 
 use super::Job;
-use crate::features::{clicks, conversions, network, payouts, subscriptions, wallet, webhooks};
+use crate::features::{clicks, conversions, network, payments, payouts, subscriptions, wallet, webhooks};
 use crate::web::idempotency;
 use crate::workers::reconcile;
 use std::time::Duration;
@@ -43,6 +43,42 @@ pub const JOBS: &[Job] = &[
         every: Duration::from_secs(10),
         alone: false,
         run: |app| Box::pin(subscriptions::renewal::job(app)),
+    },
+    Job {
+        name: "end lapsed subscriptions",
+        every: Duration::from_secs(30),
+        alone: false,
+        run: |app| Box::pin(subscriptions::months::lapse_job(app)),
+    },
+    Job {
+        name: "tell Stripe",
+        every: Duration::from_secs(10),
+        alone: false,
+        run: |app| Box::pin(payments::pro::tell_job(app)),
+    },
+    Job {
+        name: "look pending payments up",
+        every: Duration::from_mins(1),
+        alone: true,
+        run: |app| Box::pin(payments::stripe::recover::job(app)),
+    },
+    Job {
+        name: "forget old payment events",
+        every: Duration::from_mins(10),
+        alone: true,
+        run: |app| Box::pin(payments::stripe::apply::forget_job(app)),
+    },
+    Job {
+        name: "look x402 payments up",
+        every: Duration::from_secs(5),
+        alone: false,
+        run: |app| Box::pin(payments::x402::ops::job(app)),
+    },
+    Job {
+        name: "collect what is owed",
+        every: Duration::from_secs(5),
+        alone: false,
+        run: |app| Box::pin(wallet::payments::collect_job(app)),
     },
     Job {
         name: "top wallets up",

@@ -7,6 +7,7 @@ mod ledger;
 mod links;
 mod network;
 mod partnerships;
+mod payments;
 mod payouts;
 mod programs;
 mod subscriptions;

@@ -55,6 +55,8 @@ impl TestApp {
             egress_allow: vec!["127.0.0.0/8".parse().unwrap()],
             slat_generation: 1,
             trusted_proxies: vec!["127.0.0.0/8".parse().unwrap()],
+            stripe: None,
+            x402: None,
             drain_seconds: 5,
             log: "warn".to_owned(),
             log_format: LogFormat::Text,

@@ -9,6 +9,7 @@ mod factory;
 mod line;
 pub(crate) mod peers;
 mod process;
+pub(crate) mod providers;
 mod receiver;
 mod rows;
 
