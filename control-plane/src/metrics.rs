@@ -70,6 +70,16 @@ pub const FAMILIES: &[(&str, &str)] = &[
     ("cp_payment_events_total", "Events from payment providers, by provider and outcome"),
     ("cp_payment_call_failures_total", "Calls to payment providers that failed, by provider and outcome"),
     ("cp_payment_surprises_total", "Payments that came for what is over; somebody has money to give back"),
+    ("cp_usdc_sends_total", "Times a signed transfer was handed to a node, repeats included"),
+    ("cp_usdc_refusals_total", "Transfers a node did not take; those it knew already among them"),
+    ("cp_usdc_replacements_total", "Stuck transfers signed again with a higher fee"),
+    ("cp_usdc_reorganisations_total", "Transfers whose block was gone when it was looked for"),
+    ("cp_usdc_alarms_total", "Looks at transfers that no rule covers; see the log"),
+    ("cp_usdc_failures_total", "Turns of the usdc worker that failed, mostly because no node answered"),
+    ("cp_usdc_short", "1 when the paying address lacks the token or gas for what is due, or gas is too dear"),
+    ("cp_usdc_due_payouts", "Payouts in usdc that wait to be signed"),
+    ("cp_usdc_open_transfers", "Transfers that are signed and not final"),
+    ("cp_usdc_open_age", "Seconds the oldest of them has waited"),
     ("cp_job_failures_total", "Turns of periodic jobs that failed, by job"),
 ];
 

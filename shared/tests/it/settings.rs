@@ -43,3 +43,8 @@ fn every_setting_of_the_edge_is_in_its_example() {
 fn every_setting_of_the_control_plane_is_in_its_example() {
     check("control-plane");
 }
+
+#[test]
+fn every_setting_of_the_payouts_is_in_its_example() {
+    check("payouts-evm");
+}

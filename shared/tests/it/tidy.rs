@@ -77,6 +77,7 @@ const CRATE_CALLS: &[(&str, &[&str])] = &[
     ("shared", &[]),
     ("tracker-edge", &["shared"]),
     ("control-plane", &["shared"]),
+    ("payouts-evm", &["shared", "control-plane"]),
     ("loadtest", &["shared"]),
     ("xtask", &[]),
 ];

@@ -145,6 +145,18 @@ pub(crate) const CHECKS: &[Check] = &[
                LIMIT 100",
     },
     Check {
+        name: "I20",
+        rule: "a conversion and its commission are in the same state",
+        sql: "SELECT to_jsonb(broken) AS row
+                FROM (SELECT conversion.id, conversion.status, commission.status AS commission_status
+                        FROM conversions AS conversion
+                        LEFT JOIN commissions AS commission
+                          ON commission.conversion_id = conversion.id AND NOT commission.reversal
+                       WHERE coalesce(commission.status, '')
+                             <> CASE conversion.status WHEN 'reversed' THEN 'paid' ELSE conversion.status END) AS broken
+               LIMIT 100",
+    },
+    Check {
         name: "I21",
         rule: "a payout's amount is the sum of its commissions, and a failed one has none",
         sql: "SELECT to_jsonb(broken) AS row
@@ -203,6 +215,70 @@ pub(crate) const CHECKS: &[Check] = &[
                                     WHERE method = 'usdc' AND status IN ('pending', 'processing')
                                     GROUP BY advertiser_id) AS open ON open.advertiser_id = account.owner_id
                        WHERE coalesce(account.balance_micros, 0) <> coalesce(open.open_micros, 0)) AS broken
+               LIMIT 100",
+    },
+    Check {
+        name: "I22c",
+        rule: "a conversion's commissions sum to what its terms earn, less what refunds took back, and to nothing once it is all refunded",
+        sql: "WITH earned AS (
+                     SELECT conversion.id, conversion.status, conversion.revenue_micros, conversion.refunded_micros,
+                            commission.fixed_micros, coalesce(conversion.revenue_micros, 0)::NUMERIC * commission.rate_bp AS exact
+                       FROM conversions AS conversion
+                       JOIN commissions AS commission ON commission.conversion_id = conversion.id AND NOT commission.reversal
+                      WHERE conversion.currency = 'usd'),
+                   rounded AS (
+                     -- A cent is 1e8 of them; a half goes to the even cent.
+                     SELECT id, status, revenue_micros, refunded_micros,
+                            coalesce(fixed_micros, 10000 * (div(exact, 1e8) + CASE
+                                WHEN mod(exact, 1e8) * 2 > 1e8
+                                  OR (mod(exact, 1e8) * 2 = 1e8 AND mod(div(exact, 1e8), 2) = 1) THEN 1 ELSE 0 END)) AS earned_micros
+                       FROM earned)
+              SELECT to_jsonb(broken) AS row
+                FROM (SELECT rounded.*, left_over.left_micros, coalesce(taken.taken_micros, 0) AS taken_micros
+                        FROM rounded
+                        JOIN (SELECT conversion_id, sum(amount_micros) AS left_micros
+                                FROM commissions GROUP BY conversion_id) AS left_over ON left_over.conversion_id = rounded.id
+                        LEFT JOIN (SELECT conversion_id, sum(commission_micros) AS taken_micros, sum(amount_micros) AS refunds_micros
+                                     FROM refunds GROUP BY conversion_id) AS taken ON taken.conversion_id = rounded.id
+                       WHERE left_over.left_micros <> rounded.earned_micros - coalesce(taken.taken_micros, 0)
+                          OR left_over.left_micros < 0
+                          OR coalesce(taken.refunds_micros, 0) <> rounded.refunded_micros
+                          OR (rounded.refunded_micros = rounded.revenue_micros AND left_over.left_micros <> 0)) AS broken
+               LIMIT 100",
+    },
+    Check {
+        name: "I23",
+        rule: "what an affiliate was paid is what its paid commissions come to",
+        sql: "SELECT to_jsonb(broken) AS row
+                FROM (SELECT coalesce(paid.affiliate_id, earned.affiliate_id) AS affiliate_id, paid.paid_micros, earned.earned_micros
+                        FROM (SELECT affiliate_id, sum(amount_micros) AS paid_micros
+                                FROM payouts WHERE status = 'paid' GROUP BY affiliate_id) AS paid
+                        FULL JOIN (SELECT affiliate_id, sum(amount_micros) AS earned_micros
+                                     FROM commissions WHERE status = 'paid' GROUP BY affiliate_id) AS earned
+                          ON earned.affiliate_id = paid.affiliate_id
+                       WHERE paid.paid_micros IS DISTINCT FROM earned.earned_micros) AS broken
+               LIMIT 100",
+    },
+    Check {
+        name: "I24",
+        rule: "a usdc payout on its way or paid has one transfer, of its amount and to its address, and no other has",
+        sql: "SELECT to_jsonb(broken) AS row
+                FROM (SELECT coalesce(payout.id, transfer.payout_id) AS payout_id, payout.status, transfer.state,
+                             payout.amount_micros, transfer.amount_micros AS transfer_micros, signed.versions
+                        FROM (SELECT id, status, amount_micros, address FROM payouts WHERE method = 'usdc') AS payout
+                        FULL JOIN usdc_transfers AS transfer ON transfer.payout_id = payout.id
+                        LEFT JOIN (SELECT payout_id, count(*) AS versions, max(version) AS newest
+                                     FROM usdc_transactions
+                                    GROUP BY payout_id) AS signed ON signed.payout_id = transfer.payout_id
+                       WHERE payout.id IS NULL
+                          OR payout.amount_micros <> transfer.amount_micros
+                          OR payout.address <> transfer.recipient
+                          OR (transfer.payout_id IS NOT NULL AND signed.versions IS DISTINCT FROM signed.newest + 1)
+                          OR NOT CASE payout.status
+                                 WHEN 'processing' THEN coalesce(transfer.state IN ('signed', 'unknown', 'submitted', 'mined'), FALSE)
+                                 WHEN 'paid' THEN coalesce(transfer.state IN ('unknown', 'submitted', 'mined', 'confirmed'), FALSE)
+                                 WHEN 'failed' THEN coalesce(transfer.state = 'failed', TRUE)
+                                 ELSE transfer.payout_id IS NULL END) AS broken
                LIMIT 100",
     },
     Check {

@@ -6,7 +6,7 @@ use super::queries::{self, NewCommission};
 use crate::error::{Code, Error, Result};
 use crate::money::{Micros, OutOfRange};
 use chrono::{DateTime, Utc};
-use shared::id::{AgentId, CommissionId, ProgramId};
+use shared::id::{AgentId, CommissionId, ConversionId, ProgramId};
 use sqlx::PgConnection;
 
 pub(crate) use super::queries::NewCommission as New;
@@ -32,6 +32,12 @@ pub(crate) async fn update(
         "The commission went into a payout just now.",
         "Look at it with GET /api/conversions/:id; a refund with POST /api/conversions/:id/refunds is netted off the next payout.",
     ))
+}
+
+/// What was taken back of a conversion by negative commissions, which only one that was in a payout has;
+/// none otherwise. The conversion is locked.
+pub(crate) async fn taken_back(conn: &mut PgConnection, conversion: ConversionId) -> Result<Option<Micros>> {
+    queries::sum_taken_back(conn, conversion).await
 }
 
 /// Sums of commissions by state. `approved` are those no payout has taken; `payable` the part of them past

@@ -73,6 +73,19 @@ pub(crate) async fn update_commission(
     Ok(updated.rows_affected() == 1)
 }
 
+/// What was taken back of a conversion by rows of their own; none when there is no such row.
+pub(crate) async fn sum_taken_back(
+    conn: &mut PgConnection,
+    conversion: ConversionId,
+) -> Result<Option<Micros>> {
+    Ok(sqlx::query_scalar(
+        "SELECT -sum(amount_micros)::BIGINT FROM commissions WHERE conversion_id = $1 AND reversal",
+    )
+    .bind(conversion)
+    .fetch_one(conn)
+    .await?)
+}
+
 /// What one side of one program's commissions comes to, by state.
 #[derive(sqlx::FromRow)]
 pub(crate) struct SumRow {
@@ -248,7 +261,13 @@ pub(crate) async fn settle(conn: &mut PgConnection, payouts: &[PayoutId], now: D
               WHERE payout_id = ANY ($1) AND status = 'approved'
           RETURNING conversion_id, reversal)
          UPDATE conversions
-            SET status = 'paid', updated_at = $2
+            SET updated_at = $2,
+                -- What was refunded as a whole while its payout was on its way.
+                status = CASE WHEN refunded_micros = revenue_micros
+                                OR (revenue_micros IS NULL
+                                    AND EXISTS (SELECT FROM commissions AS taken
+                                                 WHERE taken.conversion_id = conversions.id AND taken.reversal))
+                         THEN 'reversed' ELSE 'paid' END
           WHERE id IN (SELECT conversion_id FROM paid WHERE NOT reversal) AND status = 'approved'",
     )
     .bind(payouts.iter().map(|payout| payout.uuid()).collect::<Vec<_>>())

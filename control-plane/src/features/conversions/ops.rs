@@ -235,7 +235,9 @@ pub async fn decide(
 ) -> Result<Conversion> {
     let conversion = queries::lock_conversion(conn, id).await?.ok_or_else(not_found)?;
     let commission = &conversion.commission;
-    let status = conversion.status.decide(decision, commission.payout_id.is_some())?;
+    // A payout that failed gives its commissions back; one that was refunded meanwhile is settled by refunds alone.
+    let in_payout = commission.payout_id.is_some() || commissions::ops::taken_back(conn, id).await?.is_some();
+    let status = conversion.status.decide(decision, in_payout)?;
     let now = clock.now();
     commissions::ops::update(conn, commission.id, status.as_str(), commission.amount, now).await?;
     queries::update_status(conn, id, status, reason, now).await?;

@@ -1,7 +1,8 @@
 //! Refunds: money that went back to the customer takes its share of the commission with it.
 //!
 //! Before a payout has taken the commission it shrinks; afterwards a negative commission is made, which the
-//! next payout nets off. What is left depends on the refunded total alone, so refunds that add up to the
+//! next payout nets off. A payout that fails gives the commission back, and what was taken back by negative ones
+//! stays so: from then on there are only more of them. What is left depends on the refunded total alone, so refunds that add up to the
 //! sale take back exactly the commission.
 
 use super::model::{Conversion, Status};
@@ -54,7 +55,8 @@ pub async fn refund(
     {
         return Err(duplicate(existing));
     }
-    let amount = amount_of(&conversion, request.amount)?;
+    let taken_before = commissions::ops::taken_back(conn, id).await?;
+    let amount = amount_of(&conversion, request.amount, taken_before)?;
     let refunded = conversion.refunded.plus(amount).map_err(Error::bug)?;
     let left_in = |refunded| match conversion.revenue {
         Some(revenue) => {
@@ -67,21 +69,22 @@ pub async fn refund(
         Some(_) => left_in(conversion.refunded).map_err(Error::bug)?,
         None => conversion.commission.amount,
     };
+    let was_claimed = conversion.commission.payout_id.is_some() || taken_before.is_some();
     let left = left_in(refunded).map_err(Error::bug)?;
     let taken_back = before.minus(left).map_err(Error::bug)?;
     let whole = conversion.revenue.is_none_or(|revenue| revenue == refunded);
     let now = clock.now();
     let commission = &conversion.commission;
     let mut reversal = None;
-    let status = if commission.payout_id.is_none() {
-        let status = if whole { Status::Rejected } else { conversion.status };
-        commissions::ops::update(conn, commission.id, status.as_str(), left, now).await?;
-        status
-    } else {
+    let status = if was_claimed {
         if taken_back > Micros::ZERO {
             reversal = Some(reverse(conn, &conversion, taken_back, now).await?);
         }
         if whole && conversion.status == Status::Paid { Status::Reversed } else { conversion.status }
+    } else {
+        let status = if whole { Status::Rejected } else { conversion.status };
+        commissions::ops::update(conn, commission.id, status.as_str(), left, now).await?;
+        status
     };
     let new = NewRefund {
         id: RefundId::generate(),
@@ -110,7 +113,16 @@ pub async fn refund(
 }
 
 /// How much goes back: what was asked for, or all that is left.
-fn amount_of(conversion: &Conversion, asked: Option<Micros>) -> Result<Micros> {
+fn amount_of(conversion: &Conversion, asked: Option<Micros>, taken_before: Option<Micros>) -> Result<Micros> {
+    let lead_taken_back = conversion.revenue.is_none() && taken_before.is_some();
+    if lead_taken_back {
+        return Err(Error::new(
+            Code::InvalidState,
+            "The lead was taken back already.",
+            "Nothing is left to do: GET /api/conversions/:id shows it.",
+        )
+        .with("status", conversion.status.as_str()));
+    }
     if matches!(conversion.status, Status::Rejected | Status::Reversed) {
         return Err(Error::new(
             Code::InvalidState,

@@ -5,7 +5,7 @@
 //! its commissions and never changes; `pending → processing → paid | failed`, and a failed one gives its
 //! commissions back. An affiliate whose refunds outweigh its sales waits until they no longer do.
 //!
-//! Lock order: payout, conversions by id, commissions by id, then the ledger.
+//! Lock order: payout, its transfer, conversions by id, commissions by id, then the ledger.
 
 pub mod address;
 pub mod funding;
@@ -13,4 +13,5 @@ pub mod model;
 pub mod ops;
 pub(crate) mod queries;
 pub mod routes;
+pub mod usdc;
 pub mod wire;

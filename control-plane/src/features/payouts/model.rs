@@ -76,7 +76,7 @@ columns! {
 /// A column holds a word this version does not know.
 #[derive(Debug, thiserror::Error)]
 #[error("unknown word `{0}`")]
-pub struct UnknownWord(String);
+pub struct UnknownWord(pub(super) String);
 
 impl Status {
     /// Whether a payout may go from here to there.

@@ -9,7 +9,7 @@ use crate::error::{Code, Error, Result};
 use crate::features::commissions::claims::{self, Scope};
 use crate::features::ledger::model::{Account, AccountKind, Posted, Posting, TransferKind};
 use crate::features::ledger::ops as ledger;
-use crate::features::webhooks::{self, event::Event};
+use crate::features::webhooks::{self, event::Event, event::PayoutAddressObject};
 use crate::money::Micros;
 use crate::text;
 use chrono::{DateTime, Utc};
@@ -315,6 +315,19 @@ pub async fn fund_next(
     Ok(Some(payout.id))
 }
 
+/// Moves a locked payout on, and tells both sides.
+pub(super) async fn set_status(
+    conn: &mut PgConnection,
+    clock: &dyn Clock,
+    payout: &Payout,
+    status: Status,
+    reference: Option<&str>,
+) -> Result<Payout> {
+    let status = payout.status.become_next(status)?;
+    queries::set_status(conn, &[payout.id], status, reference, None, clock.now()).await?;
+    announce_one(conn, clock, payout.id).await
+}
+
 pub(crate) fn not_found() -> Error {
     Error::not_found("payout", "List yours with GET /api/payouts.")
 }
@@ -416,7 +429,8 @@ pub async fn address(conn: &mut PgConnection, agent: AgentId) -> Result<Option<(
     Ok(queries::list_addresses(conn, &[agent]).await?.remove(&agent))
 }
 
-/// Sets where usdc payouts go. The first address is good at once, a changed one after 72 hours.
+/// Sets where usdc payouts go. The first address is good at once, a changed one after 72 hours, and its
+/// owner is told: whoever took the key must not empty the account unnoticed.
 pub async fn set_address(
     conn: &mut PgConnection,
     clock: &dyn Clock,
@@ -424,12 +438,12 @@ pub async fn set_address(
     address: &Address,
 ) -> Result<(String, DateTime<Utc>)> {
     let now = clock.now();
-    queries::save_address(
-        conn,
-        agent,
-        address.as_str(),
-        now,
-        now.checked_add_signed(ADDRESS_HOLD).unwrap_or(now),
-    )
-    .await
+    let later = now.checked_add_signed(ADDRESS_HOLD).unwrap_or(now);
+    let (address, usable_at, changed) =
+        queries::save_address(conn, agent, address.as_str(), now, later).await?;
+    if changed {
+        let object = PayoutAddressObject { id: agent, address: address.clone(), usable_at: usable_at.into() };
+        webhooks::ops::emit(conn, clock, &Event::PayoutAddressChanged(object)).await?;
+    }
+    Ok((address, usable_at))
 }

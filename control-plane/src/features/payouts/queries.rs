@@ -243,22 +243,25 @@ pub(crate) async fn list_addresses(
     Ok(rows.into_iter().map(|(agent, address, usable_at)| (agent, (address, usable_at))).collect())
 }
 
-/// Stores an address: the first is good at `now`, another one at `later`, the same one as before.
+/// Stores an address: the first is good at `now`, another one at `later`, the same one as before. Tells
+/// whether it is another one than before.
 pub(crate) async fn save_address(
     conn: &mut PgConnection,
     agent: AgentId,
     address: &str,
     now: DateTime<Utc>,
     later: DateTime<Utc>,
-) -> Result<(String, DateTime<Utc>)> {
+) -> Result<(String, DateTime<Utc>, bool)> {
     Ok(sqlx::query_as(
-        "INSERT INTO payout_addresses AS kept (agent_id, address, usable_at, updated_at)
+        "WITH before AS (
+                 SELECT address FROM payout_addresses WHERE agent_id = $1 FOR NO KEY UPDATE)
+         INSERT INTO payout_addresses AS kept (agent_id, address, usable_at, updated_at)
          VALUES ($1, $2, $3, $3)
          ON CONFLICT (agent_id) DO UPDATE
             SET address = EXCLUDED.address,
                 usable_at = CASE WHEN kept.address = EXCLUDED.address THEN kept.usable_at ELSE $4 END,
                 updated_at = EXCLUDED.updated_at
-         RETURNING address, usable_at",
+         RETURNING address, usable_at, coalesce((SELECT before.address <> kept.address FROM before), FALSE)",
     )
     .bind(agent)
     .bind(address)

@@ -237,8 +237,9 @@ async fn get_payout_address(State(app): State<App>, caller: auth::Agent, Path(id
 
 /// Set where usdc payouts go
 ///
-/// The first address is paid to at once; a changed one after 72 hours, so that a stolen key cannot empty
-/// an account before its owner notices.
+/// The first address is paid to at once; a changed one after 72 hours, and `payout.address_changed` tells of
+/// it, so that a stolen key cannot empty an account before its owner notices. Payouts that were made before
+/// keep the address they were made with.
 #[utoipa::path(
     put, path = "/api/agents/{id}/payout-address", tag = "payouts", operation_id = "set_payout_address",
     params(("id" = uuid::Uuid, Path, description = "Your own id")),

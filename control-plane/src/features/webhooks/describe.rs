@@ -1,7 +1,9 @@
 //! The `webhooks` of the OpenAPI description: what is posted to endpoints, with a schema and an example
 //! for each event type. Whatever is delivered is valid by it: the tests validate real deliveries.
 
-use super::event::{ConversionObject, EventType, PartnershipObject, PayoutObject, SuggestionObject};
+use super::event::{
+    ConversionObject, EventType, PartnershipObject, PayoutAddressObject, PayoutObject, SuggestionObject,
+};
 use super::sample;
 use super::wire::Envelope;
 use utoipa::openapi::path::{HttpMethod, OperationBuilder, ParameterBuilder, ParameterIn};
@@ -41,6 +43,7 @@ impl EventType {
                 "ConversionEvent"
             }
             Self::PayoutProcessed => "PayoutEvent",
+            Self::PayoutAddressChanged => "PayoutAddressEvent",
             Self::MatchSuggested | Self::MatchProgramSuggested => "SuggestionEvent",
         }
     }
@@ -53,6 +56,7 @@ pub fn add(document: &mut OpenApi) {
     envelope::<PartnershipObject>("PartnershipEvent", &mut schemas);
     envelope::<ConversionObject>("ConversionEvent", &mut schemas);
     envelope::<PayoutObject>("PayoutEvent", &mut schemas);
+    envelope::<PayoutAddressObject>("PayoutAddressEvent", &mut schemas);
     envelope::<SuggestionObject>("SuggestionEvent", &mut schemas);
     components.schemas.extend(schemas);
     let webhooks = EventType::ALL.iter().fold(PathsBuilder::new(), |webhooks, event| {

@@ -31,6 +31,8 @@ pub enum Event {
     ConversionRejected(ConversionObject),
     /// A payout was made, was paid, or failed: see its `status`.
     PayoutProcessed(PayoutObject),
+    /// An agent's usdc payouts go elsewhere from a moment on.
+    PayoutAddressChanged(PayoutAddressObject),
     /// An affiliate was suggested to a program's advertiser.
     MatchSuggested(SuggestionObject),
     /// A program was suggested to an affiliate.
@@ -87,6 +89,8 @@ event_types! {
     ConversionRejected = "conversion.rejected";
     /// A payout was made, was paid, or failed
     PayoutProcessed = "payout.processed";
+    /// Your usdc payouts are to go to another address; nothing is paid to it for 72 hours
+    PayoutAddressChanged = "payout.address_changed";
     /// An affiliate was suggested to you for one of your programs
     MatchSuggested = "match.suggested";
     /// A program was suggested to you to promote
@@ -142,6 +146,7 @@ impl Event {
             | Self::ConversionApproved(object)
             | Self::ConversionRejected(object) => object,
             Self::PayoutProcessed(object) => object,
+            Self::PayoutAddressChanged(object) => object,
             Self::MatchSuggested(object) | Self::MatchProgramSuggested(object) => object,
         }
     }
@@ -263,6 +268,19 @@ pub struct PayoutObject {
     pub paid_at: Option<At>,
 }
 
+/// Where an agent's usdc payouts go.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct PayoutAddressObject {
+    /// The agent's id.
+    #[schema(value_type = Uuid)]
+    pub id: AgentId,
+    /// The address, as EIP-55 writes it.
+    #[schema(example = "0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed")]
+    pub address: String,
+    /// Paid to from then on; set the old address again before, if it was not you, and rotate your key.
+    pub usable_at: At,
+}
+
 /// A program and an affiliate that could suit each other.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct SuggestionObject {
@@ -353,5 +371,6 @@ objects! {
     PartnershipObject = "partnership", told: advertiser_id, affiliate_id;
     ConversionObject = "conversion", told: advertiser_id, affiliate_id;
     PayoutObject = "payout", told: advertiser_id, affiliate_id;
+    PayoutAddressObject = "payout_address", told: id;
     SuggestionObject = "suggestion", told: agent_id;
 }

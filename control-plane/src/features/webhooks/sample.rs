@@ -1,6 +1,9 @@
 //! Examples of every event, for tests of endpoints and for the documentation.
 
-use super::event::{ConversionObject, Event, EventType, PartnershipObject, PayoutObject, SuggestionObject};
+use super::event::{
+    ConversionObject, Event, EventType, PartnershipObject, PayoutAddressObject, PayoutObject,
+    SuggestionObject,
+};
 use super::wire::Head;
 use crate::money::Micros;
 use crate::time::At;
@@ -45,6 +48,11 @@ fn event(event_type: EventType, agent: AgentId, now: At) -> Event {
             Event::ConversionRejected(ConversionObject { reason, ..conversion("rejected", agent, now) })
         }
         EventType::PayoutProcessed => Event::PayoutProcessed(payout(agent, now)),
+        EventType::PayoutAddressChanged => Event::PayoutAddressChanged(PayoutAddressObject {
+            id: agent,
+            address: "0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed".to_owned(),
+            usable_at: At(now.0 + chrono::TimeDelta::hours(72)),
+        }),
         EventType::MatchSuggested => Event::MatchSuggested(suggestion(agent, now)),
         EventType::MatchProgramSuggested => Event::MatchProgramSuggested(suggestion(agent, now)),
     }

@@ -1,4 +1,5 @@
 //! Money as a whole: random operations at once against the real database, then every invariant.
 
+mod chain;
 mod chance;
 mod operations;

@@ -100,3 +100,70 @@ async fn only_the_advertiser_refunds_and_a_lead_as_a_whole() {
     refund(&offer, &lead, json!({"amount": 1})).await.is_error(400, "invalid_value");
     assert_eq!(refund(&offer, &lead, json!({})).await.expect(201)["conversion"]["status"], "rejected");
 }
+
+/// Puts everything due into an external payout; its id.
+async fn external_payout(offer: &Offer) -> String {
+    let body = json!({"program_id": offer.program, "method": "external"});
+    let made = offer.advertiser.post("/api/payouts/process", body).await;
+    made.expect(201)["payouts"][0]["id"].as_str().unwrap().to_owned()
+}
+
+async fn approved(offer: &Offer, body: Value) -> String {
+    let id = offer.advertiser.post("/api/conversions/track", body).await.expect(201)["id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let path = format!("/api/conversions/{id}");
+    offer.advertiser.patch(&path, json!({"status": "approved"})).await.expect(200);
+    id
+}
+
+#[tokio::test]
+async fn refunds_around_a_payout_that_fails_take_back_exactly_the_commission() {
+    let app = TestApp::start().await;
+    let offer = app.offer().await;
+    let body = json!({"tracking_token": offer.token, "event_type": "sale", "revenue_amount": 100});
+    let id = approved(&offer, body).await;
+    let payout = external_payout(&offer).await;
+    // In the payout: ten of the twenty are taken back beside it.
+    assert_eq!(refund(&offer, &id, json!({"amount": 50})).await.expect(201)["commission_amount"], 10);
+    let failed = format!("/api/payouts/{payout}/mark-failed");
+    offer.advertiser.post(&failed, json!({"reason": "returned"})).await.expect(200);
+    app.audit().await;
+    // Free again, but what was taken back stays so, and so it can't be rejected any more.
+    let path = format!("/api/conversions/{id}");
+    offer.advertiser.patch(&path, json!({"status": "rejected"})).await.is_error(409, "invalid_state");
+    assert_eq!(refund(&offer, &id, json!({"amount": 25})).await.expect(201)["commission_amount"], 5);
+    app.audit().await;
+    // 20 - 10 - 5 are due.
+    let payout = external_payout(&offer).await;
+    let paid = format!("/api/payouts/{payout}/mark-paid");
+    assert_eq!(offer.advertiser.post(&paid, json!({"reference": "wire 1"})).await.expect(200)["amount"], 5);
+    assert_eq!(refund(&offer, &id, json!({})).await.expect(201)["commission_amount"], 5);
+    assert_eq!(offer.advertiser.get(&path).await.body["status"], "reversed");
+    refund(&offer, &id, json!({})).await.is_error(409, "invalid_state");
+    app.audit().await;
+}
+
+#[tokio::test]
+async fn what_is_refunded_whole_while_its_payout_is_on_its_way_is_reversed_once_paid() {
+    let app = TestApp::start().await;
+    let offer = app.offer().await;
+    let change = json!({"commission_type": "fixed", "commission_value": 7});
+    offer.advertiser.patch(&format!("/api/programs/{}", offer.program), change).await.expect(200);
+    let lead = approved(&offer, json!({"tracking_token": offer.token, "event_type": "lead"})).await;
+    let sale = json!({"tracking_token": offer.token, "event_type": "sale", "revenue_amount": 30});
+    let sale = approved(&offer, sale).await;
+    let payout = external_payout(&offer).await;
+    for id in [&lead, &sale] {
+        assert_eq!(refund(&offer, id, json!({})).await.expect(201)["commission_amount"], 7);
+        refund(&offer, id, json!({})).await.is_error(409, "invalid_state");
+    }
+    app.audit().await;
+    let paid = format!("/api/payouts/{payout}/mark-paid");
+    offer.advertiser.post(&paid, json!({"reference": "wire 1"})).await.expect(200);
+    for id in [&lead, &sale] {
+        assert_eq!(offer.advertiser.get(&format!("/api/conversions/{id}")).await.body["status"], "reversed");
+    }
+    app.audit().await;
+}

@@ -33,6 +33,19 @@ async fn the_first_address_is_good_at_once_and_a_changed_one_after_72_hours() {
     assert_eq!(put(OTHER).await.expect(200)["usable_at"], "2026-06-18T12:00:00.000Z");
     app.clock.advance(chrono::TimeDelta::hours(1));
     assert_eq!(agent.get(&path).await.expect(200)["usable"], true);
+    // The change was announced once, to the agent alone; the first address and the repetition were not.
+    let mut tx = app.app.db_worker().begin().await.unwrap();
+    control_plane::features::webhooks::feed::advance(&mut tx, app.app.clock()).await.unwrap();
+    tx.commit().await.unwrap();
+    let events = agent.get("/api/events").await;
+    let told: Vec<_> = events.expect(200)["data"].as_array().unwrap().iter().collect();
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert_eq!(
+        (&told[0]["type"], &told[0]["data"]["address"], &told[0]["data"]["usable_at"]),
+        (&json!("payout.address_changed"), &json!(OTHER), &json!("2026-06-18T12:00:00.000Z"))
+    );
+    let stranger = app.agent("Stranger").await;
+    assert_eq!(stranger.get("/api/events").await.expect(200)["data"], json!([]));
 }
 
 #[tokio::test]
