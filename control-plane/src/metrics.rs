@@ -37,6 +37,10 @@ pub const FAMILIES: &[(&str, &str)] = &[
     ("cp_fold_clicks_total", "Clicks folded into hourly counts and usage"),
     ("cp_fold_strange_clicks_total", "Clicks that name an account that does not exist; not metered"),
     ("cp_fold_lag_seconds", "How long the oldest batch of a fold had waited"),
+    (
+        "cp_month_closing_age",
+        "Seconds since the end of the oldest month that still waits to be closed; 0 when none does",
+    ),
     ("cp_fold_waiting_batches", "Batches that wait for the fold"),
     ("cp_fold_waiting_age", "Seconds the oldest of them has waited"),
     (

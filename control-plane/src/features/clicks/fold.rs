@@ -89,7 +89,9 @@ async fn turn(conn: &mut PgConnection, now: DateTime<Utc>) -> Result<Folded> {
         metrics::histogram!("cp_fold_lag_seconds").record(waited);
     }
     let hours = sum_hours(&deltas)?;
-    let uses = payable(&mut tx, sum_uses(&hours)).await?;
+    // Held to the end of the transaction: no month closes under it.
+    let closed = usage::hold_closed(&mut tx).await?;
+    let uses = payable(&mut tx, sum_uses(&hours, closed, month_of(now))).await?;
     queries::add_hours(&mut tx, &hours).await?;
     usage::meter_clicks(&mut tx, now, &uses).await?;
     tx.commit().await?;
@@ -132,13 +134,22 @@ fn sum_hours(deltas: &[Delta]) -> Result<BTreeMap<HourKey, HourSum>> {
     Ok(hours)
 }
 
-/// Metered clicks by advertiser and month.
-fn sum_uses(hours: &BTreeMap<HourKey, HourSum>) -> Vec<ClickUse> {
-    let mut uses: BTreeMap<(i32, NaiveDate), i64> = BTreeMap::new();
+/// Metered clicks by advertiser and month; those of a closed month count in the current one.
+fn sum_uses(
+    hours: &BTreeMap<HourKey, HourSum>,
+    closed: Option<NaiveDate>,
+    current: NaiveDate,
+) -> Vec<ClickUse> {
+    let mut uses: BTreeMap<(i32, NaiveDate), (i64, i64)> = BTreeMap::new();
     for (key, sum) in hours.iter().filter(|(_, sum)| sum.billable > 0) {
-        *uses.entry((key.advertiser, month_of(start_of(key.hour)))).or_default() += sum.billable;
+        let month = month_of(start_of(key.hour));
+        let is_late = closed.is_some_and(|closed| month <= closed);
+        let (count, late) = uses.entry((key.advertiser, if is_late { current } else { month })).or_default();
+        *count += sum.billable;
+        *late += if is_late { sum.billable } else { 0 };
     }
-    uses.into_iter().map(|((advertiser, month), count)| ClickUse { advertiser, month, count }).collect()
+    let one = |((advertiser, month), (count, late))| ClickUse { advertiser, month, count, late };
+    uses.into_iter().map(one).collect()
 }
 
 /// The uses whose account exists. A frame that names another is a bug or a forgery; it is counted and

@@ -4,6 +4,7 @@
 //! Must stay true: a delta is folded once: its counts are in `link_hours` and in the usage of its
 //! advertiser exactly when its row is gone. Others may call: `ops::count_by_link`, `ops::find`.
 
+pub mod closing;
 pub mod fold;
 pub mod measure;
 pub mod model;

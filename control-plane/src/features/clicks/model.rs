@@ -32,6 +32,11 @@ impl StoredClick {
         self.flags & 2 != 0
     }
 
+    /// Whether its month was closed when it came, so that it counts in a later one.
+    pub const fn is_late(&self) -> bool {
+        self.flags & 4 != 0
+    }
+
     /// Two capital letters, when the country is known.
     pub fn country(&self) -> Option<String> {
         let letters = self.country.to_be_bytes();

@@ -29,6 +29,28 @@ pub(crate) async fn list_accounts(conn: &mut PgConnection, numbers: &[i32]) -> R
         .await?)
 }
 
+/// Whether a month that ends then may still get clicks: from a spool that is live since, or from rows that
+/// wait for the fold. One statement, so that a drain's rows and its spools' clocks are seen together. A fold
+/// that is far behind is not searched: then something waits, certainly.
+pub(crate) async fn is_awaited(
+    conn: &mut PgConnection,
+    end: chrono::DateTime<chrono::Utc>,
+    live_since: chrono::DateTime<chrono::Utc>,
+) -> Result<bool> {
+    Ok(sqlx::query_scalar(
+        "SELECT EXISTS (SELECT FROM spools WHERE NOT finished AND clock_at < $1 AND updated_at > $2)
+                OR (SELECT count(*) >= $3 FROM (SELECT FROM click_deltas LIMIT $3) AS deltas)
+                OR EXISTS (
+                       SELECT FROM click_deltas, unnest(hours) AS hour
+                        WHERE hour < extract(EPOCH FROM $1)::BIGINT / 3600)",
+    )
+    .bind(end)
+    .bind(live_since)
+    .bind(UNFOLDED_MAX)
+    .fetch_one(conn)
+    .await?)
+}
+
 /// Adds to the hourly counts, row by row in the order of the keys.
 pub(crate) async fn add_hours(conn: &mut PgConnection, hours: &BTreeMap<HourKey, HourSum>) -> Result<()> {
     sqlx::query(

@@ -1,12 +1,12 @@
 //! Usage: what accounts used of what is metered, and what it cost them.
 //!
-//! Owns tables `usage_months`, `spend_caps`. Must stay true: a unit is metered in the transaction of its
+//! Owns tables `usage_months`, `usage_closed`, `spend_caps`. Must stay true: a unit is metered in the transaction of its
 //! effect, once, in one UTC month; allowance first, then wallet; what neither covers is refused
 //! (conversions, matching requests) or kept as over the limit and not billed (clicks, because a visitor
 //! is never shown a billing matter). `used = included + billed + over_limit`, and what was billed is what
 //! the ledger moved.
 //!
-//! Lock order: usage rows by (advertiser, month, metric), then spend caps by advertiser, then the ledger.
+//! Lock order: the row of `usage_closed`, usage rows by (advertiser, month, metric), then spend caps by advertiser, then the ledger.
 
 pub mod model;
 pub mod ops;

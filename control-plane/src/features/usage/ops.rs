@@ -125,6 +125,8 @@ pub struct ClickUse {
     pub month: NaiveDate,
     /// How many.
     pub count: i64,
+    /// How many of them happened in a month that is closed.
+    pub late: i64,
 }
 
 /// Meters clicks of many advertisers: allowance, then wallet, the rest over the limit. Never refuses.
@@ -155,14 +157,15 @@ pub async fn meter_clicks(conn: &mut PgConnection, now: DateTime<Utc>, uses: &[C
 }
 
 fn merged(uses: &[ClickUse]) -> Result<Vec<ClickUse>> {
-    let mut counts: HashMap<(i32, NaiveDate), i64> = HashMap::new();
+    let mut counts: HashMap<(i32, NaiveDate), (i64, i64)> = HashMap::new();
     for one in uses.iter().filter(|one| one.count > 0) {
-        let count = counts.entry((one.advertiser, one.month)).or_default();
-        *count = count
-            .checked_add(one.count)
-            .ok_or_else(|| Error::bug(anyhow::anyhow!("a count of clicks is out of range")))?;
+        let (count, late) = counts.entry((one.advertiser, one.month)).or_default();
+        let sums = count.checked_add(one.count).zip(late.checked_add(one.late));
+        (*count, *late) =
+            sums.ok_or_else(|| Error::bug(anyhow::anyhow!("a count of clicks is out of range")))?;
     }
-    Ok(counts.into_iter().map(|((advertiser, month), count)| ClickUse { advertiser, month, count }).collect())
+    let one = |((advertiser, month), (count, late))| ClickUse { advertiser, month, count, late };
+    Ok(counts.into_iter().map(one).collect())
 }
 
 /// Where clicks went and what was billed for them.
@@ -246,6 +249,26 @@ fn divide(uses: &[ClickUse], months: &[MonthRow], mut funds: Funds) -> Result<(V
         decided.push(Decided { clicks: *one, split, amount });
     }
     Ok((decided, postings))
+}
+
+/// The last closed month, which stays the last until the transaction ends; others may hold it too.
+pub async fn hold_closed(conn: &mut PgConnection) -> Result<Option<NaiveDate>> {
+    queries::hold_closed(conn).await
+}
+
+/// The last closed month, locked: whoever meters clicks waits.
+pub async fn lock_closed(conn: &mut PgConnection) -> Result<Option<NaiveDate>> {
+    queries::lock_closed(conn).await
+}
+
+/// The first month anything was used in.
+pub async fn first_month(conn: &mut PgConnection) -> Result<Option<NaiveDate>> {
+    queries::first_month(conn).await
+}
+
+/// Closes every month through this one.
+pub async fn close_through(conn: &mut PgConnection, month: NaiveDate, now: DateTime<Utc>) -> Result<()> {
+    queries::close_through(conn, month, now).await
 }
 
 /// What an account lets itself be billed for in a month.

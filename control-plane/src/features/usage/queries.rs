@@ -144,9 +144,11 @@ pub(crate) async fn add_decided(conn: &mut PgConnection, metric: Metric, decided
                 included = months.included + split.included,
                 billed = months.billed + split.billed,
                 over_limit = months.over_limit + split.over_limit,
-                amount_micros = months.amount_micros + split.amount_micros
-           FROM unnest($1::INTEGER[], $2::DATE[], $3::BIGINT[], $4::BIGINT[], $5::BIGINT[], $6::BIGINT[])
-                AS split (advertiser, month, included, billed, over_limit, amount_micros)
+                amount_micros = months.amount_micros + split.amount_micros,
+                late = months.late + split.late
+           FROM unnest($1::INTEGER[], $2::DATE[], $3::BIGINT[], $4::BIGINT[], $5::BIGINT[], $6::BIGINT[],
+                       $8::BIGINT[])
+                AS split (advertiser, month, included, billed, over_limit, amount_micros, late)
           WHERE months.advertiser = split.advertiser AND months.month = split.month AND months.metric = $7",
     )
     .bind(each(decided, |one| one.clicks.advertiser))
@@ -156,6 +158,7 @@ pub(crate) async fn add_decided(conn: &mut PgConnection, metric: Metric, decided
     .bind(each(decided, |one| one.split.over_limit))
     .bind(each(decided, |one| one.amount.0))
     .bind(metric.as_str())
+    .bind(each(decided, |one| one.clicks.late))
     .execute(conn)
     .await?;
     if updated.rows_affected() != decided.len() as u64 {
@@ -235,5 +238,32 @@ pub(crate) async fn save_spend_cap(
 
 pub(crate) async fn delete_spend_cap(conn: &mut PgConnection, number: i32) -> Result<()> {
     sqlx::query("DELETE FROM spend_caps WHERE advertiser = $1").bind(number).execute(conn).await?;
+    Ok(())
+}
+
+/// The last closed month; nobody closes another before the transaction ends.
+pub(crate) async fn hold_closed(conn: &mut PgConnection) -> Result<Option<NaiveDate>> {
+    Ok(sqlx::query_scalar("SELECT through FROM usage_closed FOR SHARE").fetch_one(conn).await?)
+}
+
+/// The last closed month, locked against everybody.
+pub(crate) async fn lock_closed(conn: &mut PgConnection) -> Result<Option<NaiveDate>> {
+    Ok(sqlx::query_scalar("SELECT through FROM usage_closed FOR UPDATE").fetch_one(conn).await?)
+}
+
+pub(crate) async fn first_month(conn: &mut PgConnection) -> Result<Option<NaiveDate>> {
+    Ok(sqlx::query_scalar("SELECT min(month) FROM usage_months").fetch_one(conn).await?)
+}
+
+pub(crate) async fn close_through(
+    conn: &mut PgConnection,
+    month: NaiveDate,
+    now: DateTime<Utc>,
+) -> Result<()> {
+    sqlx::query("UPDATE usage_closed SET through = $1, closed_at = $2")
+        .bind(month)
+        .bind(now)
+        .execute(conn)
+        .await?;
     Ok(())
 }

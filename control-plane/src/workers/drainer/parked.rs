@@ -140,7 +140,8 @@ pub async fn replay(conn: &mut PgConnection, id: i64) -> std::result::Result<u64
         return Err(ReplayError::Changed);
     }
     let taken = [Taken { spool, first_seq: first as u64, clicks }];
-    let rows = rows::encode(&taken, kept.created_at.timestamp_millis());
+    let open_from_ms = queries::load_open_from(&mut tx).await?.timestamp_millis();
+    let rows = rows::encode(&taken, kept.created_at.timestamp_millis(), open_from_ms);
     queries::copy_clicks(&mut tx, &rows.copy).await?;
     queries::insert_deltas(&mut tx, &rows.deltas, kept.created_at).await?;
     let moved = sqlx::query(

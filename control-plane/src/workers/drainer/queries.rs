@@ -150,6 +150,15 @@ pub(super) async fn update_spools(
 /// The last instant both chrono and Postgres can hold with room to spare: the year 9999.
 const CLOCK_MS_MAX: i64 = 253_402_300_799_000;
 
+/// When the first month begins whose usage is not closed.
+pub(super) async fn load_open_from(conn: &mut PgConnection) -> Result<DateTime<Utc>> {
+    sqlx::query_scalar(
+        "SELECT coalesce((through + INTERVAL '1 month') AT TIME ZONE 'UTC', 'epoch') FROM usage_closed",
+    )
+    .fetch_one(conn)
+    .await
+}
+
 /// Appends the batch's sums for the fold.
 pub(super) async fn insert_deltas(
     conn: &mut PgConnection,

@@ -12,6 +12,8 @@ pub const LATEST_AHEAD_MS: i64 = 5 * 60_000;
 pub const EARLIEST_BACK_MS: i64 = 7 * 24 * 3_600_000;
 /// Bit of `clicks.flags`: the time was out of range.
 pub const FLAG_TIME_CORRECTED: i16 = 2;
+/// Bit of `clicks.flags`: the month it happened in was closed when it came.
+pub const FLAG_LATE: i16 = 4;
 
 const SIGNATURE: &[u8; 19] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
 /// The columns, in the order of the statement in `queries.rs`.
@@ -52,8 +54,8 @@ pub struct Rows {
 
 type Key = (u32, i64, i32, u8, bool);
 
-/// Writes the rows of all clicks taken.
-pub fn encode(taken: &[Taken<'_>], now_ms: i64) -> Rows {
+/// Writes the rows of all clicks taken. Months before `open_from_ms` are closed.
+pub fn encode(taken: &[Taken<'_>], now_ms: i64, open_from_ms: i64) -> Rows {
     let clicks: usize = taken.iter().map(|taken| taken.clicks.len()).sum();
     let notes: usize = taken.iter().flat_map(|taken| taken.clicks).map(|click| click.notes.len()).sum();
     let mut copy = Vec::with_capacity(SIGNATURE.len() + clicks * ROW_LEN + notes + 2);
@@ -64,7 +66,10 @@ pub fn encode(taken: &[Taken<'_>], now_ms: i64) -> Rows {
         let bytes = taken.spool.as_bytes();
         let spool_tag = [bytes[0], bytes[1], bytes[2], bytes[3]];
         for (seq, click) in (taken.first_seq..).zip(taken.clicks) {
-            let (at_ms, flags) = settle(click, now_ms);
+            let (at_ms, mut flags) = settle(click, now_ms);
+            if at_ms < open_from_ms {
+                flags |= FLAG_LATE;
+            }
             corrected += u64::from(flags & FLAG_TIME_CORRECTED != 0);
             row(&mut copy, click, at_ms, seq, spool_tag, flags);
             let hour = at_ms.div_euclid(HOUR_MS) as i32;
@@ -154,7 +159,7 @@ mod tests {
     fn a_row_is_as_long_as_it_says() {
         let clicks = [Click { notes: b"\x01\x02ab", ..click(NOW, 1, true) }, click(NOW, 2, true)];
         let taken = [Taken { spool: Uuid::from_u128(9), first_seq: 5, clicks: &clicks }];
-        let rows = encode(&taken, NOW);
+        let rows = encode(&taken, NOW, 0);
         assert_eq!(rows.copy.len(), 19 + 2 * ROW_LEN + 4 + 2);
         assert_eq!(rows.copy[19..21], FIELDS.to_be_bytes());
         assert_eq!(rows.copy[19 + ROW_LEN + 4..][..2], FIELDS.to_be_bytes());
@@ -185,7 +190,7 @@ mod tests {
             click(NOW - HOUR_MS, 2, true),
             click(NOW, 2, true),
         ];
-        let deltas = encode(&[Taken { spool: Uuid::nil(), first_seq: 0, clicks: &clicks }], NOW).deltas;
+        let deltas = encode(&[Taken { spool: Uuid::nil(), first_seq: 0, clicks: &clicks }], NOW, 0).deltas;
         assert_eq!(deltas.link_keys, [1, 2, 2, 2]);
         assert_eq!(deltas.hours, [hour, hour - 1, hour, hour].map(|hour| hour as i32));
         assert_eq!(deltas.billable, [true, true, false, true]);

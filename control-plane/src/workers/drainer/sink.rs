@@ -287,7 +287,8 @@ async fn write(
     let before = lock(&mut tx, &mentioned, known, now).await?;
     let mut after = before.clone();
     let plan = batch::plan(items, &mut after);
-    let rows = rows::encode(&plan.taken, now.timestamp_millis());
+    let open_from_ms = queries::load_open_from(&mut tx).await?.timestamp_millis();
+    let rows = rows::encode(&plan.taken, now.timestamp_millis(), open_from_ms);
     if !plan.taken.is_empty() {
         queries::copy_clicks(&mut tx, &rows.copy).await?;
         queries::insert_deltas(&mut tx, &rows.deltas, now).await?;

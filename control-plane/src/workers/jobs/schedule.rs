@@ -15,6 +15,12 @@ pub const JOBS: &[Job] = &[
         run: |app| Box::pin(clicks::fold::job(app)),
     },
     Job {
+        name: "close months",
+        every: Duration::from_secs(10),
+        alone: true,
+        run: |app| Box::pin(clicks::closing::job(app)),
+    },
+    Job {
         name: "make click partitions",
         every: Duration::from_hours(1),
         alone: true,

@@ -4,7 +4,7 @@ use crate::error::Result;
 use chrono::{DateTime, NaiveDate, Utc};
 use sqlx::PgConnection;
 
-/// Units used by metric in a month, with the clicks that wait for the fold; one statement, so that a fold
+/// Units used by metric in the current month, late ones of closed months included, with the clicks that wait for the fold; one statement, so that a fold
 /// in between is seen on one side only. At most 1,000 waiting batches are looked at.
 pub(super) async fn load_used(
     conn: &mut PgConnection,
@@ -24,7 +24,9 @@ pub(super) async fn load_used(
                         unnest(deltas.advertisers, deltas.hours, deltas.billable, deltas.counts)
                             AS waiting (advertiser, hour, billable, clicks)
                   WHERE waiting.advertiser = $1 AND waiting.billable
-                    AND waiting.hour >= extract(EPOCH FROM $2::TIMESTAMP)::BIGINT / 3600
+                    AND (waiting.hour >= extract(EPOCH FROM $2::TIMESTAMP)::BIGINT / 3600
+                         OR waiting.hour < (SELECT extract(EPOCH FROM through + INTERVAL '1 month')::BIGINT / 3600
+                                              FROM usage_closed))
                     AND waiting.hour < extract(EPOCH FROM $3)::BIGINT / 3600) AS all_used
           GROUP BY metric",
     )

@@ -10,8 +10,10 @@ const JUNE: NaiveDate = NaiveDate::from_ymd_opt(2026, 6, 1).expect("a day");
 const JULY: NaiveDate = NaiveDate::from_ymd_opt(2026, 7, 1).expect("a day");
 
 async fn meter(app: &TestApp, uses: &[(i32, NaiveDate, i64)]) {
-    let uses: Vec<_> =
-        uses.iter().map(|&(advertiser, month, count)| ClickUse { advertiser, month, count }).collect();
+    let uses: Vec<_> = uses
+        .iter()
+        .map(|&(advertiser, month, count)| ClickUse { advertiser, month, count, late: 0 })
+        .collect();
     let mut tx = app.app.begin().await.unwrap();
     ops::meter_clicks(&mut tx, app.now(), &uses).await.unwrap();
     tx.commit().await.unwrap();
