@@ -24,6 +24,7 @@ pub fn described() -> OpenApiRouter<App> {
         .merge(features::payments::routes::router())
         .merge(features::payouts::routes::router())
         .merge(features::usage::routes::router())
+        .merge(features::stats::routes::router())
         .merge(features::subscriptions::routes::router())
         .merge(features::conversions::routes::router())
         .merge(features::programs::routes::router())

@@ -25,7 +25,12 @@ pub async fn sign_up(
     let audience_type = request.audience_type.as_deref().map(check_audience_type).transpose()?;
     let description = request.description.as_deref().map(check_description).transpose()?;
     let website_url = request.website_url.as_deref().map(check_website_url).transpose()?;
+    let referred_by = match request.referral_code.as_deref() {
+        None => None,
+        Some(code) => Some(queries::find_by_referral_code(conn, code).await?.ok_or_else(unknown_code)?),
+    };
     let new = NewAgent {
+        referred_by,
         name: &name,
         handle: "",
         description: description.as_deref(),
@@ -59,6 +64,14 @@ pub async fn sign_up(
     let key = NewKey::generate(Kind::Agent);
     crate::auth::queries::insert_key(conn, agent.id, Kind::Agent, &key, now).await?;
     Ok((agent, key))
+}
+
+fn unknown_code() -> Error {
+    Error::invalid(
+        "referral_code",
+        "No agent has this `referral_code`.",
+        "Send the code from `referral.code` of the other agent's GET /api/agents/me/stats, or leave it out.",
+    )
 }
 
 /// The agent, if it is there.

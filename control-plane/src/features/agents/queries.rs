@@ -17,6 +17,15 @@ pub(crate) struct NewAgent<'a> {
     pub(crate) niche: Option<&'a str>,
     pub(crate) audience_type: Option<&'a str>,
     pub(crate) website_url: Option<&'a str>,
+    pub(crate) referred_by: Option<AgentId>,
+}
+
+/// The agent whose code this is.
+pub(crate) async fn find_by_referral_code(conn: &mut PgConnection, code: &str) -> Result<Option<AgentId>> {
+    Ok(sqlx::query_scalar("SELECT id FROM agents WHERE referral_code = $1 AND deleted_at IS NULL")
+        .bind(code)
+        .fetch_optional(conn)
+        .await?)
 }
 
 /// Inserts an agent; `None` when the handle is taken, with the transaction still usable.
@@ -26,8 +35,9 @@ pub(crate) async fn insert_agent(
     now: DateTime<Utc>,
 ) -> Result<Option<Agent>> {
     Ok(sqlx::query_as(
-        "INSERT INTO agents (id, name, handle, description, niche, audience_type, website_url, created_at, updated_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $8)
+        "INSERT INTO agents (id, name, handle, description, niche, audience_type, website_url, created_at, updated_at,
+                             referred_by)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $8, $9)
          ON CONFLICT (handle) WHERE deleted_at IS NULL DO NOTHING
          RETURNING id, number, name, handle, description, niche, audience_type, website_url, tier, created_at",
     )
@@ -39,6 +49,7 @@ pub(crate) async fn insert_agent(
     .bind(new.audience_type)
     .bind(new.website_url)
     .bind(now)
+    .bind(new.referred_by)
     .fetch_optional(conn)
     .await?)
 }

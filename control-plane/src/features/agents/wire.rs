@@ -33,6 +33,9 @@ pub struct SignUpRequest {
     /// Its site, http or https.
     #[schema(max_length = 2048)]
     pub website_url: Option<String>,
+    /// The `referral.code` of the agent that brought it, from that agent's stats.
+    #[schema(pattern = "^[0-9a-f]{12}$", example = "0f3a9c51d2b7")]
+    pub referral_code: Option<String>,
 }
 
 /// Changes to a profile. Members that are left out stay, `null` clears.

@@ -7,6 +7,7 @@
 //! Limit: [`ROWS_MAX`] delta rows a turn.
 
 use super::queries;
+use super::sources::{self, SourceDelta};
 use crate::app::App;
 use crate::db;
 use crate::error::{Error, Result};
@@ -31,6 +32,8 @@ pub struct Delta {
     pub(crate) billable: Vec<bool>,
     pub(crate) counts: Vec<i32>,
     pub(crate) created_at: DateTime<Utc>,
+    #[sqlx(flatten)]
+    pub(crate) sources: SourceDelta,
 }
 
 /// Key of `link_hours`, in the order of its rows.
@@ -93,6 +96,10 @@ async fn turn(conn: &mut PgConnection, now: DateTime<Utc>) -> Result<Folded> {
     let closed = usage::hold_closed(&mut tx).await?;
     let uses = payable(&mut tx, sum_uses(&hours, closed, month_of(now))).await?;
     queries::add_hours(&mut tx, &hours).await?;
+    let sources = sources::sum(deltas.iter().map(|delta| &delta.sources))?;
+    if !sources.is_empty() {
+        queries::add_sources(&mut tx, &sources).await?;
+    }
     usage::meter_clicks(&mut tx, now, &uses).await?;
     tx.commit().await?;
     let clicks = hours.values().map(|sum| sum.clicks).sum();

@@ -1,6 +1,7 @@
 //! SQL of clicks.
 
 use super::fold::{Delta, HourKey, HourSum, start_of};
+use super::sources::{NAMES_MAX, SourceKey};
 use crate::error::Result;
 use sqlx::{Connection, PgConnection};
 use std::collections::BTreeMap;
@@ -14,7 +15,8 @@ pub(crate) async fn take_deltas(conn: &mut PgConnection, limit: i64) -> Result<V
     Ok(sqlx::query_as(
         "DELETE FROM click_deltas
           WHERE id IN (SELECT id FROM click_deltas ORDER BY id LIMIT $1 FOR UPDATE SKIP LOCKED)
-         RETURNING advertisers, link_keys, hours, classes, billable, counts, created_at",
+         RETURNING advertisers, link_keys, hours, classes, billable, counts, created_at, source_advertisers,
+                   source_link_keys, source_days, source_kinds, source_names, source_counts",
     )
     .bind(limit)
     .fetch_all(conn)
@@ -68,6 +70,52 @@ pub(crate) async fn add_hours(conn: &mut PgConnection, hours: &BTreeMap<HourKey,
     .bind(hours.keys().map(|key| key.class).collect::<Vec<_>>())
     .bind(hours.values().map(|sum| sum.clicks).collect::<Vec<_>>())
     .bind(hours.values().map(|sum| sum.billable).collect::<Vec<_>>())
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Adds to the daily counts of sources, row by row in the order of the keys. A link and day that has its
+/// limit of sub ids gets no new ones: they count under the empty name.
+pub(crate) async fn add_sources(conn: &mut PgConnection, sources: &BTreeMap<SourceKey, i64>) -> Result<()> {
+    sqlx::query(
+        "WITH given AS MATERIALIZED (
+             SELECT advertiser, link_key, DATE '1970-01-01' + day AS day, kind, name, clicks
+               FROM unnest($1::INTEGER[], $2::BIGINT[], $3::INTEGER[], $4::SMALLINT[], $5::TEXT[], $6::BIGINT[])
+                    AS sums (advertiser, link_key, day, kind, name, clicks)),
+              -- Days that can take no more names.
+              full_days AS MATERIALIZED (
+             SELECT days.advertiser, days.link_key, days.day
+               FROM (SELECT DISTINCT advertiser, link_key, day FROM given WHERE kind = 1) AS days
+              WHERE (SELECT count(*)
+                       FROM link_sources AS known
+                      WHERE known.advertiser = days.advertiser AND known.link_key = days.link_key
+                        AND known.day = days.day AND known.kind = 1) >= $7),
+              placed AS (
+             SELECT given.advertiser, given.link_key, given.day, given.kind,
+                    CASE WHEN full_days.day IS NOT NULL AND known.name IS NULL THEN '' ELSE given.name END AS name,
+                    given.clicks
+               FROM given
+               LEFT JOIN full_days ON given.kind = 1 AND full_days.advertiser = given.advertiser
+                AND full_days.link_key = given.link_key AND full_days.day = given.day
+               LEFT JOIN link_sources AS known ON full_days.day IS NOT NULL
+                AND known.advertiser = given.advertiser AND known.link_key = given.link_key
+                AND known.day = given.day AND known.kind = given.kind AND known.name = given.name)
+         INSERT INTO link_sources AS sources (advertiser, link_key, day, kind, name, clicks)
+         SELECT advertiser, link_key, day, kind, name, sum(clicks)
+           FROM placed
+          GROUP BY advertiser, link_key, day, kind, name
+          ORDER BY advertiser, link_key, day, kind, name
+         ON CONFLICT (advertiser, link_key, day, kind, name) DO UPDATE
+            SET clicks = sources.clicks + excluded.clicks",
+    )
+    .bind(sources.keys().map(|key| key.advertiser).collect::<Vec<_>>())
+    .bind(sources.keys().map(|key| key.link_key).collect::<Vec<_>>())
+    .bind(sources.keys().map(|key| key.day).collect::<Vec<_>>())
+    .bind(sources.keys().map(|key| key.kind).collect::<Vec<_>>())
+    .bind(sources.keys().map(|key| key.name.as_str()).collect::<Vec<_>>())
+    .bind(sources.values().copied().collect::<Vec<_>>())
+    .bind(NAMES_MAX)
     .execute(conn)
     .await?;
     Ok(())

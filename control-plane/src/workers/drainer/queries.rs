@@ -166,8 +166,10 @@ pub(super) async fn insert_deltas(
     now: DateTime<Utc>,
 ) -> Result<()> {
     sqlx::query(
-        "INSERT INTO click_deltas (advertisers, link_keys, hours, classes, billable, counts, created_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7)",
+        "INSERT INTO click_deltas (advertisers, link_keys, hours, classes, billable, counts, created_at,
+                                   source_advertisers, source_link_keys, source_days, source_kinds, source_names,
+                                   source_counts)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
     )
     .bind(&deltas.advertisers)
     .bind(&deltas.link_keys)
@@ -176,6 +178,12 @@ pub(super) async fn insert_deltas(
     .bind(&deltas.billable)
     .bind(&deltas.counts)
     .bind(now)
+    .bind(&deltas.sources.advertisers)
+    .bind(&deltas.sources.link_keys)
+    .bind(&deltas.sources.days)
+    .bind(&deltas.sources.kinds)
+    .bind(&deltas.sources.names)
+    .bind(&deltas.sources.counts)
     .execute(conn)
     .await
     .map(drop)

@@ -4,7 +4,7 @@
 //! a mad clock cannot reach a partition that does not exist; such clicks are flagged.
 
 use super::batch::Taken;
-use shared::click::Click;
+use shared::click::{Click, note};
 
 /// A click's time lies at most this far ahead; later ones happened now.
 pub const LATEST_AHEAD_MS: i64 = 5 * 60_000;
@@ -23,6 +23,7 @@ const ROW_LEN: usize = 2 + 4 * 12 + 2 * 8 + 3 * 6 + 4;
 /// Between the Unix epoch and Postgres', 1 January 2000.
 const EPOCH_SHIFT_MS: i64 = 946_684_800_000;
 const HOUR_MS: i64 = 3_600_000;
+const DAY_MS: i64 = 24 * HOUR_MS;
 
 /// Sums over a batch, a column each: one row of `click_deltas`.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -39,7 +40,31 @@ pub struct Deltas {
     pub billable: Vec<bool>,
     /// How many.
     pub counts: Vec<i32>,
+    /// Where clicks came from.
+    pub sources: Sources,
 }
+
+/// Where the clicks of a batch came from, a column each: the country, and the first sub id.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Sources {
+    /// Account numbers.
+    pub advertisers: Vec<i32>,
+    /// Links.
+    pub link_keys: Vec<i64>,
+    /// Days since the Unix epoch.
+    pub days: Vec<i32>,
+    /// [`COUNTRY`] or [`SUB_ID`].
+    pub kinds: Vec<i16>,
+    /// Two letters, or the sub id.
+    pub names: Vec<String>,
+    /// How many.
+    pub counts: Vec<i32>,
+}
+
+/// A source that is a country.
+pub const COUNTRY: i16 = 0;
+/// A source that is a sub id.
+pub const SUB_ID: i16 = 1;
 
 /// The rows of a batch.
 #[derive(Debug, Default)]
@@ -53,6 +78,7 @@ pub struct Rows {
 }
 
 type Key = (u32, i64, i32, u8, bool);
+type SourceKey<'a> = (u32, i64, i32, i16, &'a [u8]);
 
 /// Writes the rows of all clicks taken. Months before `open_from_ms` are closed.
 pub fn encode(taken: &[Taken<'_>], now_ms: i64, open_from_ms: i64) -> Rows {
@@ -60,6 +86,7 @@ pub fn encode(taken: &[Taken<'_>], now_ms: i64, open_from_ms: i64) -> Rows {
     let notes: usize = taken.iter().flat_map(|taken| taken.clicks).map(|click| click.notes.len()).sum();
     let mut copy = Vec::with_capacity(SIGNATURE.len() + clicks * ROW_LEN + notes + 2);
     let mut keys: Vec<Key> = Vec::with_capacity(clicks);
+    let mut sources: Vec<SourceKey<'_>> = Vec::new();
     let mut corrected = 0;
     copy.extend_from_slice(SIGNATURE);
     for taken in taken {
@@ -73,11 +100,36 @@ pub fn encode(taken: &[Taken<'_>], now_ms: i64, open_from_ms: i64) -> Rows {
             corrected += u64::from(flags & FLAG_TIME_CORRECTED != 0);
             row(&mut copy, click, at_ms, seq, spool_tag, flags);
             let hour = at_ms.div_euclid(HOUR_MS) as i32;
-            keys.push((click.advertiser, click.link.to_i64(), hour, click.class as u8, click.billable()));
+            let link = click.link.to_i64();
+            keys.push((click.advertiser, link, hour, click.class as u8, click.billable()));
+            let day = at_ms.div_euclid(DAY_MS) as i32;
+            if click.country.iter().all(u8::is_ascii_uppercase) {
+                sources.push((click.advertiser, link, day, COUNTRY, &click.country));
+            }
+            if let Some((_, sub)) = click.notes().find(|(kind, _)| *kind == note::SUB1) {
+                sources.push((click.advertiser, link, day, SUB_ID, sub));
+            }
         }
     }
     copy.extend_from_slice(&(-1i16).to_be_bytes());
-    Rows { copy, deltas: sum(keys), corrected }
+    Rows { copy, deltas: Deltas { sources: sum_sources(sources), ..sum(keys) }, corrected }
+}
+
+/// Adds the sources up. A name Postgres could not keep as text is nobody's.
+fn sum_sources(mut keys: Vec<SourceKey<'_>>) -> Sources {
+    keys.sort_unstable();
+    let mut sources = Sources::default();
+    for same in keys.chunk_by(|a, b| a == b) {
+        let (advertiser, link, day, kind, name) = same[0];
+        let Some(name) = std::str::from_utf8(name).ok().filter(|name| !name.contains('\0')) else { continue };
+        sources.advertisers.push(advertiser as i32);
+        sources.link_keys.push(link);
+        sources.days.push(day);
+        sources.kinds.push(kind);
+        sources.names.push(name.to_owned());
+        sources.counts.push(same.len() as i32);
+    }
+    sources
 }
 
 fn settle(click: &Click<'_>, now_ms: i64) -> (i64, i16) {
@@ -178,6 +230,24 @@ mod tests {
         check(NOW - EARLIEST_BACK_MS - 1, NOW - EARLIEST_BACK_MS, true);
         check(i64::MAX, NOW, true);
         check(i64::MIN, NOW - EARLIEST_BACK_MS, true);
+    }
+
+    #[test]
+    fn sources_are_added_up_and_what_is_no_text_is_left_out() {
+        let with = |country: [u8; 2], notes: &'static [u8]| Click { country, notes, ..click(NOW, 1, true) };
+        let clicks = [
+            with(*b"DE", b"\x01\x04news"),
+            with(*b"DE", b"\x06\x01a\x01\x04news\x02\x01x"),
+            with(*b"FR", b"\x01\x01\xff"),
+            with([0; 2], b"\x01\x01\0"),
+            with(*b"d1", b""),
+        ];
+        let sources =
+            encode(&[Taken { spool: Uuid::nil(), first_seq: 0, clicks: &clicks }], NOW, 0).deltas.sources;
+        assert_eq!(sources.names, ["DE", "FR", "news"]);
+        assert_eq!(sources.kinds, [COUNTRY, COUNTRY, SUB_ID]);
+        assert_eq!(sources.counts, [2, 1, 2]);
+        assert_eq!(sources.days, vec![(NOW / DAY_MS) as i32; 3]);
     }
 
     #[test]

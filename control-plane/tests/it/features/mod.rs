@@ -10,6 +10,7 @@ mod partnerships;
 mod payments;
 mod payouts;
 mod programs;
+mod stats;
 mod subscriptions;
 mod usage;
 mod wallet;

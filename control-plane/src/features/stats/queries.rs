@@ -1,0 +1,296 @@
+//! SQL of stats: hourly counts of links, daily ones of sources, conversions and commissions by their time.
+
+use super::model::{Part, Span, Standing};
+use super::wire::{CommissionStats, ConversionStats, ReferralStats};
+use crate::error::Result;
+use crate::money::Micros;
+use chrono::NaiveDate;
+use shared::id::AgentId;
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+/// A line of one of the lists.
+#[derive(Debug, sqlx::FromRow)]
+pub(super) struct ClickRow {
+    pub(super) part: Part,
+    pub(super) id: Option<Uuid>,
+    pub(super) class: Option<i16>,
+    pub(super) label: Option<String>,
+    pub(super) clicks: i64,
+    pub(super) counted: i64,
+    pub(super) previous: i64,
+}
+
+/// All lists of one side in one statement, so that a fold in between is seen on one side only. `$2` to `$4`
+/// are the span's three ends. The strongest ten of each list, ties by id.
+macro_rules! click_lists {
+    ($of_hours:literal, $of_waiting:literal, $of_sources:literal) => {
+        concat!(
+            "WITH hours AS MATERIALIZED (
+                 SELECT link_key, class, hour, clicks, billable
+                   FROM link_hours ",
+            $of_hours,
+            " AND hour >= $2 AND hour < $4
+                  UNION ALL
+                 SELECT waiting.link_key, waiting.class, to_timestamp(waiting.hour * 3600::BIGINT), waiting.clicks,
+                        CASE WHEN waiting.billable THEN waiting.clicks ELSE 0 END
+                   FROM (SELECT advertisers, link_keys, hours, classes, billable, counts
+                           FROM click_deltas ORDER BY id LIMIT 1000) AS deltas,
+                        unnest(deltas.advertisers, deltas.link_keys, deltas.hours, deltas.classes, deltas.billable,
+                               deltas.counts) AS waiting (advertiser, link_key, hour, class, billable, clicks) ",
+            $of_waiting,
+            "   AND waiting.hour >= extract(EPOCH FROM $2)::BIGINT / 3600
+                    AND waiting.hour < extract(EPOCH FROM $4)::BIGINT / 3600),
+             sums AS MATERIALIZED (
+                 SELECT link_key, class, coalesce(sum(clicks) FILTER (WHERE hour >= $3), 0) AS clicks,
+                        coalesce(sum(billable) FILTER (WHERE hour >= $3), 0) AS counted,
+                        coalesce(sum(clicks) FILTER (WHERE hour < $3), 0) AS previous
+                   FROM hours
+                  GROUP BY link_key, class),
+             sources AS MATERIALIZED (
+                 SELECT kind, name, coalesce(sum(clicks) FILTER (WHERE day >= ($3 AT TIME ZONE 'UTC')::DATE), 0) AS clicks,
+                        coalesce(sum(clicks) FILTER (WHERE day < ($3 AT TIME ZONE 'UTC')::DATE), 0) AS previous
+                   FROM link_sources ",
+            $of_sources,
+            " AND day >= ($2 AT TIME ZONE 'UTC')::DATE
+                  GROUP BY kind, name)
+             SELECT 'class' AS part, NULL::UUID AS id, class, NULL::TEXT AS label, sum(clicks)::BIGINT AS clicks,
+                    sum(counted)::BIGINT AS counted, sum(previous)::BIGINT AS previous
+               FROM sums
+              GROUP BY class
+              UNION ALL
+             (SELECT 'day', NULL, NULL, to_char(hour AT TIME ZONE 'UTC', 'YYYY-MM-DD') AS day, sum(clicks)::BIGINT,
+                     sum(billable)::BIGINT, 0
+                FROM hours
+               WHERE hour >= $3
+               GROUP BY day
+               ORDER BY day)
+              UNION ALL
+             (SELECT 'link', links.id, NULL, links.destination_url, strongest.clicks, strongest.counted,
+                     strongest.previous
+                FROM (SELECT link_key, sum(clicks)::BIGINT AS clicks, sum(counted)::BIGINT AS counted,
+                             sum(previous)::BIGINT AS previous
+                        FROM sums
+                       GROUP BY link_key
+                       ORDER BY clicks DESC, link_key
+                       LIMIT 10) AS strongest
+                JOIN links ON links.key = strongest.link_key
+               ORDER BY strongest.clicks DESC, links.id)
+              UNION ALL
+             (SELECT 'program', programs.id, NULL, programs.name, sum(sums.clicks)::BIGINT AS total,
+                     sum(sums.counted)::BIGINT, sum(sums.previous)::BIGINT
+                FROM sums
+                JOIN links ON links.key = sums.link_key
+                JOIN programs ON programs.id = links.program_id
+               GROUP BY programs.id
+               ORDER BY total DESC, programs.id
+               LIMIT 10)
+              UNION ALL
+             (SELECT 'country', NULL, NULL, name, clicks::BIGINT, 0, previous::BIGINT
+                FROM sources
+               WHERE kind = 0
+               ORDER BY sources.clicks DESC, name
+               LIMIT 10)
+              UNION ALL
+             (SELECT 'sub_id', NULL, NULL, name, clicks::BIGINT, 0, previous::BIGINT
+                FROM sources
+               WHERE kind = 1
+               ORDER BY sources.clicks DESC, name
+               LIMIT 10)"
+        )
+    };
+}
+
+/// Clicks on an agent's own links.
+pub(super) async fn list_clicks_of_affiliate(
+    conn: &mut PgConnection,
+    affiliate: AgentId,
+    span: Span,
+) -> Result<Vec<ClickRow>> {
+    Ok(sqlx::query_as(click_lists!(
+        "WHERE link_key = ANY (ARRAY(SELECT key FROM links WHERE affiliate_id = $1))",
+        "WHERE waiting.link_key = ANY (ARRAY(SELECT key FROM links WHERE affiliate_id = $1))",
+        "WHERE link_key = ANY (ARRAY(SELECT key FROM links WHERE affiliate_id = $1))"
+    ))
+    .bind(affiliate)
+    .bind(span.before)
+    .bind(span.from)
+    .bind(span.to)
+    .fetch_all(conn)
+    .await?)
+}
+
+/// Clicks on all links of an agent's programs, by its account number.
+pub(super) async fn list_clicks_of_advertiser(
+    conn: &mut PgConnection,
+    advertiser: i32,
+    span: Span,
+) -> Result<Vec<ClickRow>> {
+    Ok(sqlx::query_as(click_lists!(
+        "WHERE advertiser = $1",
+        "WHERE waiting.advertiser = $1",
+        "WHERE advertiser = $1"
+    ))
+    .bind(advertiser)
+    .bind(span.before)
+    .bind(span.from)
+    .bind(span.to)
+    .fetch_all(conn)
+    .await?)
+}
+
+macro_rules! conversion_sums {
+    ($whose:literal) => {
+        concat!(
+            "SELECT count(*) FILTER (WHERE created_at >= $3) AS total,
+                    count(*) FILTER (WHERE created_at >= $3 AND event_type = 'lead') AS leads,
+                    count(*) FILTER (WHERE created_at >= $3 AND event_type = 'sale') AS sales,
+                    count(*) FILTER (WHERE created_at >= $3 AND status = 'pending') AS pending,
+                    count(*) FILTER (WHERE created_at >= $3 AND status IN ('approved', 'paid')) AS approved,
+                    count(*) FILTER (WHERE created_at >= $3 AND status IN ('rejected', 'reversed')) AS rejected,
+                    coalesce(sum(revenue_micros) FILTER (WHERE created_at >= $3 AND currency = 'usd'), 0)::BIGINT
+                        AS revenue,
+                    count(*) FILTER (WHERE created_at < $3) AS previous_total
+               FROM conversions ",
+            $whose,
+            " AND created_at >= $2 AND created_at < $4"
+        )
+    };
+}
+
+/// Leads and sales from an agent's own links.
+pub(super) async fn sum_conversions_of_affiliate(
+    conn: &mut PgConnection,
+    agent: AgentId,
+    span: Span,
+) -> Result<ConversionStats> {
+    Ok(sqlx::query_as(conversion_sums!("WHERE affiliate_id = $1"))
+        .bind(agent)
+        .bind(span.before)
+        .bind(span.from)
+        .bind(span.to)
+        .fetch_one(conn)
+        .await?)
+}
+
+/// Leads and sales in an agent's programs.
+pub(super) async fn sum_conversions_of_advertiser(
+    conn: &mut PgConnection,
+    agent: AgentId,
+    span: Span,
+) -> Result<ConversionStats> {
+    Ok(sqlx::query_as(conversion_sums!(
+        "WHERE program_id = ANY (ARRAY(SELECT id FROM programs WHERE advertiser_id = $1))"
+    ))
+    .bind(agent)
+    .bind(span.before)
+    .bind(span.from)
+    .bind(span.to)
+    .fetch_one(conn)
+    .await?)
+}
+
+macro_rules! commission_sums {
+    ($whose:literal) => {
+        concat!(
+            "SELECT coalesce(sum(amount_micros) FILTER (WHERE created_at >= $3 AND status <> 'rejected'), 0)::BIGINT
+                        AS total,
+                    coalesce(sum(amount_micros) FILTER (WHERE created_at >= $3 AND status = 'pending'), 0)::BIGINT
+                        AS pending,
+                    coalesce(sum(amount_micros) FILTER (WHERE created_at >= $3 AND status = 'approved'), 0)::BIGINT
+                        AS approved,
+                    coalesce(sum(amount_micros) FILTER (WHERE created_at >= $3 AND status = 'paid'), 0)::BIGINT
+                        AS paid,
+                    coalesce(sum(amount_micros) FILTER (WHERE created_at < $3 AND status <> 'rejected'), 0)::BIGINT
+                        AS previous_total
+               FROM commissions ",
+            $whose,
+            " AND currency = 'usd' AND created_at >= $2 AND created_at < $4"
+        )
+    };
+}
+
+/// Commissions an agent earned.
+pub(super) async fn sum_commissions_of_affiliate(
+    conn: &mut PgConnection,
+    agent: AgentId,
+    span: Span,
+) -> Result<CommissionStats> {
+    Ok(sqlx::query_as(commission_sums!("WHERE affiliate_id = $1"))
+        .bind(agent)
+        .bind(span.before)
+        .bind(span.from)
+        .bind(span.to)
+        .fetch_one(conn)
+        .await?)
+}
+
+/// Commissions an agent's programs owe or paid.
+pub(super) async fn sum_commissions_of_advertiser(
+    conn: &mut PgConnection,
+    agent: AgentId,
+    span: Span,
+) -> Result<CommissionStats> {
+    Ok(sqlx::query_as(commission_sums!(
+        "WHERE program_id = ANY (ARRAY(SELECT id FROM programs WHERE advertiser_id = $1))"
+    ))
+    .bind(agent)
+    .bind(span.before)
+    .bind(span.from)
+    .bind(span.to)
+    .fetch_one(conn)
+    .await?)
+}
+
+/// Who came by an agent's code, and what they earned.
+pub(super) async fn load_referral(
+    conn: &mut PgConnection,
+    agent: AgentId,
+    span: Span,
+) -> Result<ReferralStats> {
+    let (code, referred, referred_in_period, active, commissions): (String, i64, i64, i64, Micros) =
+        sqlx::query_as(
+            "SELECT me.referral_code, count(came.id), count(came.id) FILTER (WHERE came.created_at >= $2),
+                    count(came.id) FILTER (WHERE earned.has_any), coalesce(sum(earned.amount), 0)::BIGINT
+               FROM agents AS me
+               LEFT JOIN agents AS came ON came.referred_by = me.id
+               LEFT JOIN LATERAL (
+                    SELECT count(*) > 0 AS has_any, sum(amount_micros) FILTER (WHERE status <> 'rejected') AS amount
+                      FROM commissions
+                     WHERE commissions.affiliate_id = came.id AND currency = 'usd') AS earned ON TRUE
+              WHERE me.id = $1
+              GROUP BY me.id",
+        )
+        .bind(agent)
+        .bind(span.from)
+        .fetch_one(conn)
+        .await?;
+    Ok(ReferralStats { code, referred, referred_in_period, active, commissions })
+}
+
+/// What decides an agent's next step.
+pub(super) async fn load_standing(
+    conn: &mut PgConnection,
+    agent: AgentId,
+    number: i32,
+    month: NaiveDate,
+) -> Result<Standing> {
+    Ok(sqlx::query_as(
+        "WITH own AS MATERIALIZED (
+             SELECT id, status FROM programs WHERE advertiser_id = $1)
+         SELECT (SELECT count(*) FROM own WHERE status <> 'archived') AS programs,
+                (SELECT count(*) FROM partnerships WHERE affiliate_id = $1 AND status = 'approved') AS partnerships,
+                (SELECT count(*) FROM links WHERE affiliate_id = $1 AND deleted_at IS NULL) AS links,
+                (SELECT count(*) FROM commissions
+                  WHERE program_id = ANY (ARRAY(SELECT id FROM own)) AND status = 'pending') AS to_decide,
+                (SELECT count(*) FROM partnerships
+                  WHERE program_id = ANY (ARRAY(SELECT id FROM own)) AND status = 'pending') AS to_admit,
+                (SELECT coalesce(sum(over_limit), 0)::BIGINT FROM usage_months
+                  WHERE advertiser = $2 AND month = $3 AND metric = 'clicks') AS over_limit",
+    )
+    .bind(agent)
+    .bind(number)
+    .bind(month)
+    .fetch_one(conn)
+    .await?)
+}
