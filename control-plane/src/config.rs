@@ -136,6 +136,10 @@ pub struct Settings {
     /// Networks that webhooks may reach beside the public internet, as `127.0.0.0/8,10.1.0.0/16`.
     #[arg(long, env = "AOS_EGRESS_ALLOW", global = true, default_value = "")]
     pub egress_allow: String,
+    /// Origins of AI agents whose Web Bot Auth signatures edges believe, separated by commas; their key
+    /// directories are fetched every hour.
+    #[arg(long, env = "AOS_AGENT_DIRECTORIES", global = true, default_value = "")]
+    pub agent_directories: String,
     /// Number of the key that signs attribution tokens; raise it by one to rotate. Tokens of the number before
     /// stay valid.
     #[arg(long, env = "AOS_SLAT_GENERATION", global = true, default_value_t = 1)]
@@ -224,6 +228,8 @@ pub struct Config {
     pub signups_per_hour: u32,
     /// Networks open to webhooks beside the public internet.
     pub egress_allow: Vec<IpNet>,
+    /// Origins with a directory of agents' keys, without a slash at the end.
+    pub agent_directories: Vec<String>,
     /// Number of the attribution key that signs.
     pub slat_generation: u16,
     /// Proxies whose X-Forwarded-For is believed.
@@ -259,6 +265,8 @@ impl Config {
         let egress_allow = problems.take("AOS_EGRESS_ALLOW", networks(&settings.egress_allow));
         let stripe = problems.stripe(settings);
         let x402 = problems.x402(settings);
+        let agent_directories =
+            problems.take("AOS_AGENT_DIRECTORIES", origins(&settings.agent_directories)).unwrap_or_default();
         if settings.click_shards == 0 {
             problems.0.push("AOS_CLICK_SHARDS: at least 1".to_owned());
         }
@@ -299,6 +307,7 @@ impl Config {
                 click_days: settings.click_days,
                 signups_per_hour: settings.signups_per_hour,
                 egress_allow,
+                agent_directories,
                 slat_generation: settings.slat_generation,
                 trusted_proxies,
                 stripe,
@@ -346,6 +355,7 @@ impl Config {
                 "AOS_EGRESS_ALLOW={}",
                 self.egress_allow.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
             ),
+            format!("AOS_AGENT_DIRECTORIES={}", self.agent_directories.join(",")),
             format!("AOS_SLAT_GENERATION={}", self.slat_generation),
             format!(
                 "AOS_TRUSTED_PROXIES={}",
@@ -382,6 +392,10 @@ impl Problems {
 /// A URL that can be connected to.
 fn check_redis(url: String) -> Result<String, redis::RedisError> {
     crate::redis::Target::parse(&url).map(|_| url)
+}
+
+fn origins(text: &str) -> Result<Vec<String>, String> {
+    text.split(',').map(str::trim).filter(|part| !part.is_empty()).map(origin).collect()
 }
 
 fn networks(text: &str) -> Result<Vec<IpNet>, String> {

@@ -84,6 +84,7 @@ pub const FAMILIES: &[(&str, &str)] = &[
     ("cp_usdc_due_payouts", "Payouts in usdc that wait to be signed"),
     ("cp_usdc_open_transfers", "Transfers that are signed and not final"),
     ("cp_usdc_open_age", "Seconds the oldest of them has waited"),
+    ("cp_agent_directories_failing", "Key directories of AI agents whose last fetch failed"),
     ("cp_job_failures_total", "Turns of periodic jobs that failed, by job"),
 ];
 

@@ -16,6 +16,7 @@ pub mod partnerships;
 pub mod payments;
 pub mod payouts;
 pub mod programs;
+pub mod signers;
 pub mod stats;
 pub mod subscriptions;
 pub mod usage;

@@ -55,6 +55,7 @@ const FEATURE_CALLS: &[(&str, &[&str])] = &[
     ("payouts", &["agents", "commissions", "ledger", "webhooks"]),
     ("network", &["agents", "programs", "partnerships", "subscriptions", "webhooks"]),
     ("stats", &["ledger", "usage"]),
+    ("signers", &[]),
 ];
 
 /// Where money is: no floats.

@@ -1,7 +1,9 @@
 //! All periodic jobs, a line each.
 
 use super::Job;
-use crate::features::{clicks, conversions, network, payments, payouts, subscriptions, wallet, webhooks};
+use crate::features::{
+    clicks, conversions, network, payments, payouts, signers, subscriptions, wallet, webhooks,
+};
 use crate::web::idempotency;
 use crate::workers::reconcile;
 use std::time::Duration;
@@ -109,6 +111,12 @@ pub const JOBS: &[Job] = &[
         every: Duration::from_secs(30),
         alone: true,
         run: |app| Box::pin(conversions::ops::approve_job(app)),
+    },
+    Job {
+        name: "publish keys of agents",
+        every: Duration::from_secs(30),
+        alone: true,
+        run: |app| Box::pin(signers::ops::job(app)),
     },
     Job {
         name: "forget old answers",

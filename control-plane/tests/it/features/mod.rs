@@ -10,6 +10,7 @@ mod partnerships;
 mod payments;
 mod payouts;
 mod programs;
+mod signers;
 mod stats;
 mod subscriptions;
 mod usage;

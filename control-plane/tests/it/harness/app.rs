@@ -53,6 +53,7 @@ impl TestApp {
             click_days: 30,
             signups_per_hour: 0,
             egress_allow: vec!["127.0.0.0/8".parse().unwrap()],
+            agent_directories: Vec::new(),
             slat_generation: 1,
             trusted_proxies: vec!["127.0.0.0/8".parse().unwrap()],
             stripe: None,
