@@ -47,6 +47,12 @@ macro_rules! click_lists {
                         coalesce(sum(clicks) FILTER (WHERE hour < $3), 0) AS previous
                    FROM hours
                   GROUP BY link_key, class),
+             -- Looked up link by link below: how many there are is not known when the plan is made.
+             per_link AS MATERIALIZED (
+                 SELECT link_key, sum(clicks)::BIGINT AS clicks, sum(counted)::BIGINT AS counted,
+                        sum(previous)::BIGINT AS previous
+                   FROM sums
+                  GROUP BY link_key),
              sources AS MATERIALIZED (
                  SELECT kind, name, coalesce(sum(clicks) FILTER (WHERE day >= ($3 AT TIME ZONE 'UTC')::DATE), 0) AS clicks,
                         coalesce(sum(clicks) FILTER (WHERE day < ($3 AT TIME ZONE 'UTC')::DATE), 0) AS previous
@@ -66,25 +72,26 @@ macro_rules! click_lists {
                GROUP BY day
                ORDER BY day)
               UNION ALL
-             (SELECT 'link', links.id, NULL, links.destination_url, strongest.clicks, strongest.counted,
+             (SELECT 'link', link.id, NULL, link.destination_url, strongest.clicks, strongest.counted,
                      strongest.previous
-                FROM (SELECT link_key, sum(clicks)::BIGINT AS clicks, sum(counted)::BIGINT AS counted,
-                             sum(previous)::BIGINT AS previous
-                        FROM sums
-                       GROUP BY link_key
+                FROM (SELECT link_key, clicks, counted, previous
+                        FROM per_link
                        ORDER BY clicks DESC, link_key
-                       LIMIT 10) AS strongest
-                JOIN links ON links.key = strongest.link_key
-               ORDER BY strongest.clicks DESC, links.id)
+                       LIMIT 10) AS strongest,
+                     LATERAL (SELECT id, destination_url FROM links WHERE key = strongest.link_key LIMIT 1) AS link
+               ORDER BY strongest.clicks DESC, link.id)
               UNION ALL
-             (SELECT 'program', programs.id, NULL, programs.name, sum(sums.clicks)::BIGINT AS total,
-                     sum(sums.counted)::BIGINT, sum(sums.previous)::BIGINT
-                FROM sums
-                JOIN links ON links.key = sums.link_key
-                JOIN programs ON programs.id = links.program_id
-               GROUP BY programs.id
-               ORDER BY total DESC, programs.id
-               LIMIT 10)
+             (SELECT 'program', program.id, NULL, program.name, strongest.clicks, strongest.counted,
+                     strongest.previous
+                FROM (SELECT link.program_id, sum(clicks)::BIGINT AS clicks, sum(counted)::BIGINT AS counted,
+                             sum(previous)::BIGINT AS previous
+                        FROM per_link,
+                             LATERAL (SELECT program_id FROM links WHERE key = per_link.link_key LIMIT 1) AS link
+                       GROUP BY link.program_id
+                       ORDER BY clicks DESC, link.program_id
+                       LIMIT 10) AS strongest,
+                     LATERAL (SELECT id, name FROM programs WHERE id = strongest.program_id LIMIT 1) AS program
+               ORDER BY strongest.clicks DESC, program.id)
               UNION ALL
              (SELECT 'country', NULL, NULL, name, clicks::BIGINT, 0, previous::BIGINT
                 FROM sources
