@@ -5,8 +5,8 @@ use axum::Router;
 use axum::routing::get;
 use chrono::TimeDelta;
 use control_plane::features::signers::ops::job;
-use deadpool_redis::redis::AsyncCommands;
 use http::{HeaderMap, StatusCode};
+use redis::AsyncCommands;
 use shared::agent_keys;
 use std::sync::{Arc, Mutex};
 
