@@ -49,6 +49,12 @@ pub enum Command {
         #[command(subcommand)]
         action: ParkedAction,
     },
+    /// Shows what to compare after a restore, and lets payouts go on.
+    Payouts {
+        /// What to do.
+        #[command(subcommand)]
+        action: PayoutsAction,
+    },
     /// Prints the settings in force, with secrets hidden, and exits.
     CheckConfig,
     /// Prints the OpenAPI description and exits.
@@ -87,6 +93,15 @@ pub enum ParkedAction {
     },
 }
 
+/// What to do about payouts.
+#[derive(Subcommand, Clone, Debug, PartialEq, Eq)]
+pub enum PayoutsAction {
+    /// Lists the payouts to compare; exits with 1 while payouts are frozen.
+    Status,
+    /// Lets payouts go on in this database: they have been compared.
+    Thaw,
+}
+
 /// Settings as they are given.
 #[derive(Args, Clone, Debug)]
 pub struct Settings {
@@ -103,6 +118,9 @@ pub struct Settings {
     /// 64 hex digits, the same on every edge and control plane; keys tokens and click ids.
     #[arg(long, env = "AOS_SECRET", global = true, hide_env_values = true)]
     pub secret: Option<String>,
+    /// Starts although Postgres may lose what it has acknowledged (fsync or full_page_writes off).
+    #[arg(long, env = "AOS_ALLOW_UNSAFE_DATABASE", global = true, default_value_t = false, action = clap::ArgAction::Set)]
+    pub allow_unsafe_database: bool,
     /// Where the API listens.
     #[arg(long, env = "AOS_ADDR", global = true, default_value = "127.0.0.1:8081")]
     pub addr: String,
@@ -206,6 +224,8 @@ pub struct Config {
     pub redis_prefix: String,
     /// The deployment's secret.
     pub secret: Secret,
+    /// Start on a Postgres that may lose what it has acknowledged.
+    pub allow_unsafe_database: bool,
     /// API listener.
     pub addr: SocketAddr,
     /// Admin listener.
@@ -296,6 +316,7 @@ impl Config {
                 redis_url: redis_url.into(),
                 redis_prefix: settings.redis_prefix.clone(),
                 secret,
+                allow_unsafe_database: settings.allow_unsafe_database,
                 addr,
                 admin_addr,
                 api_origin,
@@ -341,6 +362,7 @@ impl Config {
             format!("AOS_REDIS_URL={}", RedisUrl::hide_login(self.redis_url.expose_secret())),
             format!("AOS_REDIS_PREFIX={}", self.redis_prefix),
             "AOS_SECRET=(set)".to_owned(),
+            format!("AOS_ALLOW_UNSAFE_DATABASE={}", self.allow_unsafe_database),
             format!("AOS_ADDR={}", self.addr),
             format!("AOS_ADMIN_ADDR={}", self.admin_addr),
             format!("AOS_API_ORIGIN={}", self.api_origin),

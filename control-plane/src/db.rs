@@ -3,7 +3,8 @@
 //! Every session works in UTC with time-outs set on the server side: sqlx has none of its own, and a
 //! client that goes away must not leave a lock behind.
 
-use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use sqlx::Connection;
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -104,6 +105,23 @@ pub fn is_unavailable(error: &sqlx::Error) -> bool {
 pub fn is_retryable(error: &sqlx::Error) -> bool {
     matches!(error, sqlx::Error::Database(database)
         if database.code().is_some_and(|code| code == "40001" || code == "40P01"))
+}
+
+/// Whether a statement gave up waiting for a lock.
+pub fn is_lock_timeout(error: &sqlx::Error) -> bool {
+    matches!(error, sqlx::Error::Database(database) if database.code().is_some_and(|code| code == "55P03"))
+}
+
+/// Settings without which a Postgres may lose what it has acknowledged, and that are off.
+pub async fn unsafe_settings(url: &str) -> Result<Vec<String>, sqlx::Error> {
+    let mut conn = PgConnection::connect(url).await?;
+    let off = sqlx::query_scalar(
+        "SELECT name FROM pg_settings WHERE name IN ('fsync', 'full_page_writes') AND setting = 'off' ORDER BY name",
+    )
+    .fetch_all(&mut conn)
+    .await?;
+    conn.close().await?;
+    Ok(off)
 }
 
 /// The name of the constraint that was violated.

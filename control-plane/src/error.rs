@@ -129,6 +129,8 @@ codes! {
     NotAffiliated = "not_affiliated", Forbidden;
     /// No approved commission is waiting for a payout
     NothingToPay = "nothing_to_pay", Conflict;
+    /// The database was restored: payouts wait until the operator has compared them
+    PayoutsFrozen = "payouts_frozen", Unavailable;
     /// The body is larger than allowed
     PayloadTooLarge = "payload_too_large", TooLarge;
     /// The body is not application/json
@@ -159,6 +161,8 @@ pub struct Error {
     pub retry_after: Option<u32>,
     /// The cause, for the log alone.
     pub source: Option<anyhow::Error>,
+    /// The transaction lost a race and nothing of it happened: the same request may do well at once.
+    pub lost_race: bool,
 }
 
 /// The result of everything below the routes.
@@ -176,6 +180,7 @@ impl Error {
             lacking: None,
             retry_after: None,
             source: None,
+            lost_race: false,
         }
     }
 
@@ -258,10 +263,15 @@ impl fmt::Display for Error {
 impl std::error::Error for Error {}
 
 impl From<sqlx::Error> for Error {
-    /// A database that is away is [`Code::Unavailable`]; anything else it says is our fault.
-    /// Violations a feature expects are recognised by constraint name before they get here.
+    /// A database that is away is [`Code::Unavailable`], and so is a race that was lost; anything else it
+    /// says is our fault. Violations a feature expects are recognised by constraint name before they get here.
     fn from(error: sqlx::Error) -> Self {
-        if crate::db::is_unavailable(&error) { Self::unavailable(error) } else { Self::bug(error) }
+        let lost_race = crate::db::is_retryable(&error);
+        if lost_race || crate::db::is_unavailable(&error) {
+            Self { lost_race, ..Self::unavailable(error) }
+        } else {
+            Self::bug(error)
+        }
     }
 }
 

@@ -12,10 +12,20 @@ use control_plane::workers::drainer::Drainer;
 use control_plane::workers::jobs;
 use control_plane::{App, admin, commands, db, metrics, web};
 use secrecy::ExposeSecret;
+use sqlx::Connection;
+use sqlx::migrate::MigrateError;
+use sqlx::postgres::{PgConnectOptions, PgConnection};
 use std::process::ExitCode;
+use std::str::FromStr;
 use std::time::Duration;
 
 const EXIT_CONFIG: u8 = 64;
+/// How long a start waits for Postgres to say how it is set.
+const ASK_FOR: Duration = Duration::from_secs(5);
+/// What waits for a lock during a migration makes everybody behind it wait too: it gives up and comes again.
+const MIGRATION_LOCK_FOR: &str = "2s";
+const MIGRATION_TRIES: u32 = 30;
+const MIGRATION_PAUSE: Duration = Duration::from_secs(1);
 
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
@@ -73,12 +83,19 @@ async fn run(command: Command, config: Config) -> anyhow::Result<ExitCode> {
     match command {
         Command::CheckConfig => print(&config.describe()),
         Command::Migrate => migrate(&config).await?,
-        Command::All | Command::Serve | Command::Drain | Command::Work => roles(command, config).await?,
+        Command::All | Command::Serve | Command::Drain | Command::Work => {
+            return roles(command, config).await;
+        }
         Command::Reconcile(args) => return reconcile(config, &args).await,
         Command::Parked { action } => {
             let app = App::new(config)?;
             let mut conn = app.db_worker().acquire().await.context("cannot reach Postgres")?;
             return Ok(show(&commands::parked::run(&mut conn, &action).await?));
+        }
+        Command::Payouts { action } => {
+            let app = App::new(config)?;
+            let mut conn = app.db_worker().acquire().await.context("cannot reach Postgres")?;
+            return Ok(show(&commands::payouts::run(&mut conn, &action, app.clock().now()).await?));
         }
         Command::Openapi => unreachable!("answered before the settings are read"),
     }
@@ -101,15 +118,33 @@ async fn reconcile(config: Config, args: &ReconcileArgs) -> anyhow::Result<ExitC
 }
 
 async fn migrate(config: &Config) -> anyhow::Result<()> {
-    let pool =
-        sqlx::PgPool::connect(config.database_url.expose_secret()).await.context("cannot reach Postgres")?;
-    db::MIGRATOR.run(&pool).await.context("migration failed")?;
-    pool.close().await;
+    let options =
+        PgConnectOptions::from_str(config.database_url.expose_secret()).context("AOS_DATABASE_URL")?;
+    let options =
+        options.application_name("control-plane migrate").options([("lock_timeout", MIGRATION_LOCK_FOR)]);
+    let mut conn = PgConnection::connect_with(&options).await.context("cannot reach Postgres")?;
+    let mut tries = 1;
+    while let Err(error) = db::MIGRATOR.run(&mut conn).await {
+        let waited = matches!(&error, MigrateError::Execute(cause) | MigrateError::ExecuteMigration(cause, _)
+            if db::is_lock_timeout(cause));
+        if !waited || tries == MIGRATION_TRIES {
+            return Err(error).context("migration failed");
+        }
+        tracing::info!(tries, "a table is in use; trying again");
+        tries += 1;
+        tokio::time::sleep(MIGRATION_PAUSE).await;
+    }
+    conn.close().await.context("cannot close the connection")?;
     tracing::info!("the schema is up to date");
     Ok(())
 }
 
-async fn roles(command: Command, config: Config) -> anyhow::Result<()> {
+async fn roles(command: Command, config: Config) -> anyhow::Result<ExitCode> {
+    if !config.allow_unsafe_database
+        && let Some(problem) = unsafe_database(&config).await
+    {
+        return Ok(refuse(&[problem]));
+    }
     metrics::install();
     web::respond::set_docs_url(&config.api_origin);
     let patience = Duration::from_secs(config.drain_seconds);
@@ -143,5 +178,25 @@ async fn roles(command: Command, config: Config) -> anyhow::Result<()> {
     }
     app.close().await;
     tracing::info!("stopped");
-    Ok(())
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Why this Postgres is not to be trusted with money. One that cannot be asked now is no reason not to start.
+async fn unsafe_database(config: &Config) -> Option<String> {
+    match tokio::time::timeout(ASK_FOR, db::unsafe_settings(config.database_url.expose_secret())).await {
+        Ok(Ok(off)) if off.is_empty() => None,
+        Ok(Ok(off)) => Some(format!(
+            "AOS_DATABASE_URL: {} off on this Postgres, so it may lose what it has acknowledged; switch on, or \
+             set AOS_ALLOW_UNSAFE_DATABASE=true where nothing is at stake",
+            off.join(" and ")
+        )),
+        Ok(Err(error)) => {
+            tracing::warn!(%error, "starting without knowing whether Postgres keeps what it acknowledges");
+            None
+        }
+        Err(_) => {
+            tracing::warn!("starting without knowing whether Postgres keeps what it acknowledges: no answer");
+            None
+        }
+    }
 }

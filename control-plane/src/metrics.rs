@@ -12,6 +12,7 @@ pub const FAMILIES: &[(&str, &str)] = &[
     ("cp_requests_total", "Requests answered, by route, method and status"),
     ("cp_request_seconds", "Time from request to reply, by route"),
     ("cp_request_panics_total", "Handlers that panicked; each is a bug"),
+    ("cp_request_retries_total", "Requests that lost a race (deadlock, serialization) and were run again"),
     ("cp_accept_errors_total", "Connections that could not be accepted"),
     ("cp_webhook_attempts_total", "Tries of webhook deliveries that ended, by outcome"),
     ("cp_webhook_delivery_delay_seconds", "From queueing a delivery to its first try's success"),
@@ -85,6 +86,7 @@ pub const FAMILIES: &[(&str, &str)] = &[
     ("cp_usdc_open_transfers", "Transfers that are signed and not final"),
     ("cp_usdc_open_age", "Seconds the oldest of them has waited"),
     ("cp_agent_directories_failing", "Key directories of AI agents whose last fetch failed"),
+    ("cp_payouts_frozen", "1 while payouts wait for somebody to compare them after a restore or failover"),
     ("cp_job_failures_total", "Turns of periodic jobs that failed, by job"),
 ];
 

@@ -13,11 +13,16 @@ pub(crate) struct Api {
 }
 
 /// Who plays in a run.
+#[derive(Clone)]
 pub(crate) struct Cast {
     /// Owns the program.
     pub(crate) advertiser: Api,
     /// Promotes it.
     pub(crate) affiliate: Api,
+    /// The program.
+    pub(crate) program: String,
+    /// The affiliate's place in it.
+    pub(crate) partnership: String,
     /// The affiliate's id.
     pub(crate) affiliate_id: String,
     /// The tracking link's token.
@@ -48,7 +53,31 @@ impl Api {
         serde_json::from_str(&text).with_context(|| format!("{method} {path} answered no JSON: {text}"))
     }
 
-    /// Signs an agent up; its client, and its id.
+    /// Sends a request; gives the status and the reply whatever they are. `None` when there was none.
+    pub(crate) async fn ask(&self, method: &str, path: &str, body: Option<Value>) -> Option<(u16, Value)> {
+        let mut request = self.http.request(method.parse().ok()?, format!("{}{path}", self.origin));
+        if let Some(key) = &self.key {
+            request = request.bearer_auth(key);
+        }
+        if let Some(body) = &body {
+            request = request.json(body);
+        }
+        let reply = request.send().await.ok()?;
+        Some((reply.status().as_u16(), reply.json().await.unwrap_or_default()))
+    }
+
+    /// A POST as bytes, for a connection of one's own.
+    pub(crate) fn raw_post(&self, path: &str, idempotency_key: &str, body: &Value) -> String {
+        let body = body.to_string();
+        format!(
+            "POST {path} HTTP/1.1\r\nHost: api\r\nAuthorization: Bearer {}\r\nIdempotency-Key: {idempotency_key}\r\n\
+             Content-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+            self.key.as_deref().unwrap_or_default(),
+            body.len()
+        )
+    }
+
+    /// Signs up; gives the client with its key, and the id.
     pub(crate) async fn sign_up(&self, name: &str) -> anyhow::Result<(Self, String)> {
         let account = self.call("POST", "/api/auth/signup", Some(json!({"name": name}))).await?;
         let key = text(&account, "api_key")?;
@@ -71,7 +100,15 @@ impl Api {
                 Some(json!({"destination_url": destination})),
             )
             .await?;
-        Ok(Cast { token: text(&link, "token")?, advertiser, affiliate, affiliate_id, destination })
+        Ok(Cast {
+            token: text(&link, "token")?,
+            advertiser,
+            affiliate,
+            program,
+            partnership,
+            affiliate_id,
+            destination,
+        })
     }
 }
 

@@ -38,8 +38,21 @@ pub(crate) struct Outcome {
     pub(crate) unknown: u64,
     /// Replies that were not the right redirect.
     pub(crate) wrong: Vec<String>,
+    /// Attempts to connect that were refused.
+    pub(crate) refused: u64,
     /// Time from request to reply of acknowledged clicks, in microseconds, unsorted.
     pub(crate) latencies_us: Vec<u32>,
+}
+
+impl Outcome {
+    /// Adds another's.
+    pub(crate) fn add(&mut self, other: Self) {
+        self.acknowledged.extend(other.acknowledged);
+        self.unknown += other.unknown;
+        self.wrong.extend(other.wrong);
+        self.refused += other.refused;
+        self.latencies_us.extend(other.latencies_us);
+    }
 }
 
 /// Progress others may watch.
@@ -52,6 +65,13 @@ pub(crate) struct Progress {
     next: AtomicU64,
 }
 
+impl Progress {
+    /// Numbers clicks from here on, so that two loads never share one.
+    pub(crate) fn from(number: u64) -> Self {
+        Self { next: AtomicU64::new(number), ..Self::default() }
+    }
+}
+
 /// How much is clicked, and how fast.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Load {
@@ -62,6 +82,8 @@ pub(crate) struct Load {
     /// Clicks a second, each due at its own instant whether the one before was answered or not, and its
     /// latency counted from when it was due; as fast as replies come when `None`.
     pub(crate) per_second: Option<u32>,
+    /// A connection of its own for every click, as visitors have.
+    pub(crate) one_each: bool,
 }
 
 /// Clicks until the load is done or `progress.stop` is set.
@@ -75,10 +97,7 @@ pub(crate) async fn run(target: &Target, load: Load, progress: Arc<Progress>) ->
             let mine = click(&target, load, begin, &progress).await;
             let mut all =
                 outcome.lock().map_err(|_| anyhow::anyhow!("another connection's worker panicked"))?;
-            all.acknowledged.extend(mine.acknowledged);
-            all.unknown += mine.unknown;
-            all.wrong.extend(mine.wrong);
-            all.latencies_us.extend(mine.latencies_us);
+            all.add(mine);
             anyhow::Ok(())
         });
     }
@@ -110,7 +129,10 @@ async fn click(target: &Target, load: Load, begin: Begin, progress: &Progress) -
                     stream.set_nodelay(true).ok();
                     connection = Some(stream);
                 }
-                Err(_) => tokio::time::sleep(RECONNECT_PAUSE).await,
+                Err(_) => {
+                    outcome.refused += 1;
+                    tokio::time::sleep(RECONNECT_PAUSE).await;
+                }
             }
             continue;
         };
@@ -128,7 +150,10 @@ async fn click(target: &Target, load: Load, begin: Begin, progress: &Progress) -
         );
         match tokio::time::timeout(REPLY_FOR, exchange(stream, &request, &target.location, &mut buffer)).await
         {
-            Ok(Ok(())) => {
+            Ok(Ok(closes)) => {
+                if closes || load.one_each {
+                    connection = None;
+                }
                 outcome.latencies_us.push(u32::try_from(due.elapsed().as_micros()).unwrap_or(u32::MAX));
                 outcome.acknowledged.push(number);
                 progress.acknowledged.fetch_add(1, Ordering::Relaxed);
@@ -153,12 +178,13 @@ enum Broken {
     Wrong(String),
 }
 
+/// Sends a request and reads its reply; gives whether the reply is the connection's last.
 async fn exchange(
     stream: &mut TcpStream,
     request: &str,
     location: &str,
     buffer: &mut Vec<u8>,
-) -> Result<(), Broken> {
+) -> Result<bool, Broken> {
     stream.write_all(request.as_bytes()).await.map_err(|_| Broken::Lost)?;
     buffer.clear();
     let end = loop {
@@ -174,23 +200,27 @@ async fn exchange(
     check(&head, location).map_err(|_| Broken::Wrong(head))
 }
 
-fn check(head: &str, location: &str) -> anyhow::Result<()> {
+/// Whether the reply is the redirect; gives whether it is the connection's last.
+fn check(head: &str, location: &str) -> anyhow::Result<bool> {
     let mut lines = head.split("\r\n");
     let status = lines.next().context("no status line")?;
     if !status.starts_with("HTTP/1.1 302") {
         bail!("not a redirect");
     }
-    let mut located = false;
+    let (mut located, mut closes) = (false, false);
     for line in lines {
         let (name, value) = line.split_once(':').context("no colon")?;
         if name.eq_ignore_ascii_case("location") {
             located = value.trim() == location;
         }
+        if name.eq_ignore_ascii_case("connection") {
+            closes = value.trim().eq_ignore_ascii_case("close");
+        }
         if name.eq_ignore_ascii_case("content-length") && value.trim() != "0" {
             bail!("a redirect has an empty body");
         }
     }
-    if located { Ok(()) } else { bail!("another place") }
+    if located { Ok(closes) } else { bail!("another place") }
 }
 
 /// The p-th percentile (0 to 100) of unsorted latencies, in microseconds; 0 when there are none.

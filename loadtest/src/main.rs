@@ -46,6 +46,10 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     // The one TLS provider of the process; nothing else installs one.
     rustls::crypto::ring::default_provider().install_default().ok();
+    // Thousands of connections are opened at once; the edge inherits it.
+    if let Err(error) = programs::raise_files_limit() {
+        say(&format!("the limit of open files stays as it is: {error:#}"));
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {

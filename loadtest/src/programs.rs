@@ -1,7 +1,9 @@
 //! Our own programs as child processes that can be killed and started again.
 
 use anyhow::{Context, bail, ensure};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -43,6 +45,10 @@ pub(crate) struct Program {
     env: Vec<(String, String)>,
     log: PathBuf,
     admin: SocketAddr,
+    /// Open files it may have at most.
+    pub(crate) files_max: Option<u64>,
+    /// Listening sockets it is given, as a service manager hands them over.
+    pub(crate) listeners: Vec<TcpListener>,
     child: Option<Child>,
 }
 
@@ -62,16 +68,73 @@ impl Program {
             env: env.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect(),
             log: folder.join(format!("{}.log", name.replace(' ', "-"))),
             admin,
+            files_max: None,
+            listeners: Vec::new(),
             child: None,
         }
     }
 
-    /// Runs the program to its end with one argument.
-    pub(crate) fn run_once(&self, argument: &str) -> anyhow::Result<()> {
-        let status =
-            self.command()?.arg(argument).status().with_context(|| format!("cannot run {}", self.name))?;
-        ensure!(status.success(), "{} {argument} failed; see {}", self.name, self.log.display());
-        Ok(())
+    /// Sets a variable for its next start.
+    pub(crate) fn set_env(&mut self, name: &str, value: &str) {
+        self.env.push((name.to_owned(), value.to_owned()));
+    }
+
+    /// Its process id, while it runs.
+    pub(crate) fn id(&self) -> Option<u32> {
+        self.child.as_ref().map(Child::id)
+    }
+
+    /// Sends it a signal.
+    pub(crate) fn signal(&self, what: i32) -> anyhow::Result<()> {
+        signal(self.id().with_context(|| format!("{} does not run", self.name))?, what)
+    }
+
+    /// Where its metrics and readiness are.
+    pub(crate) const fn admin(&self) -> SocketAddr {
+        self.admin
+    }
+
+    /// The sum of a metric over its labels, as `/metrics` shows it; 0 when it is not there.
+    pub(crate) async fn metric(&self, name: &str) -> anyhow::Result<f64> {
+        let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(5)).build()?;
+        let text = http.get(format!("http://{}/metrics", self.admin)).send().await?.text().await?;
+        let values = text.lines().filter_map(|line| {
+            let rest = line.strip_prefix(name).filter(|rest| rest.starts_with([' ', '{']))?;
+            rest.rsplit(' ').next()?.parse::<f64>().ok()
+        });
+        Ok(values.sum())
+    }
+
+    /// Bytes of memory it holds, pages of files included.
+    pub(crate) fn resident_bytes(&self) -> anyhow::Result<u64> {
+        self.memory("VmRSS:")
+    }
+
+    /// Bytes of memory it holds, pages of files (the spool's, the program's) left out.
+    pub(crate) fn anonymous_bytes(&self) -> anyhow::Result<u64> {
+        self.memory("RssAnon:")
+    }
+
+    fn memory(&self, name: &str) -> anyhow::Result<u64> {
+        let pid = self.id().context("it does not run")?;
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).context("no /proc")?;
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).context("an unknown /proc")?;
+        let kib: u64 = line.trim().trim_end_matches(" kB").parse()?;
+        Ok(kib * 1024)
+    }
+
+    /// Runs it to its end with these arguments; whether it went well, and what it said.
+    pub(crate) fn outcome(&self, arguments: &[&str]) -> anyhow::Result<(Option<i32>, String)> {
+        let output = self
+            .command()?
+            .args(arguments)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .output()
+            .with_context(|| format!("cannot run {}", self.name))?;
+        let mut text = String::from_utf8_lossy(&output.stdout).into_owned();
+        text.push_str(&String::from_utf8_lossy(&output.stderr));
+        Ok((output.status.code(), text))
     }
 
     fn command(&self) -> anyhow::Result<Command> {
@@ -81,12 +144,35 @@ impl Program {
             .open(&self.log)
             .context("cannot open the log")?;
         let mut command = Command::new(&self.path);
+        if !self.listeners.is_empty() {
+            // The protocol wants the process's own id in a variable, which only the process itself knows.
+            command = Command::new("sh");
+            command.args(["-c", "LISTEN_PID=$$ exec \"$0\" \"$@\""]).arg(&self.path);
+            command.env("LISTEN_FDS", self.listeners.len().to_string());
+            inherit(&mut command, &self.listeners)?;
+        }
+        if let Some(files_max) = self.files_max {
+            limit_files(&mut command, files_max);
+        }
         command
             .envs(self.env.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(log.try_clone().context("cannot share the log")?)
             .stderr(log);
         Ok(command)
+    }
+
+    /// Its exit code once it ends by itself; an error when it does not.
+    pub(crate) async fn ended_within(&mut self, within: Duration) -> anyhow::Result<Option<i32>> {
+        let deadline = Instant::now() + within;
+        let child = self.child.as_mut().context("it does not run")?;
+        loop {
+            if let Some(status) = child.try_wait()? {
+                return Ok(status.code());
+            }
+            ensure!(Instant::now() < deadline, "{} still runs; see {}", self.name, self.log.display());
+            tokio::time::sleep(READY_PAUSE).await;
+        }
     }
 
     /// Starts the program without waiting for it.
@@ -154,6 +240,61 @@ impl Drop for Program {
             crate::say(&format!("{} could not be killed: {error:#}", self.name));
         }
     }
+}
+
+/// The first descriptor a service manager hands over.
+const FIRST_HANDED: i32 = 3;
+/// Above everything the new process is given.
+const OUT_OF_THE_WAY: i32 = 200;
+
+/// Makes a command's process inherit sockets as descriptors 3 and up.
+#[expect(unsafe_code, reason = "between fork and exec only raw system calls are allowed")]
+fn inherit(command: &mut Command, listeners: &[TcpListener]) -> anyhow::Result<()> {
+    let mut from = Vec::with_capacity(listeners.len());
+    for listener in listeners {
+        // SAFETY: fcntl with F_DUPFD_CLOEXEC makes a new descriptor and touches nothing else.
+        let copy = unsafe { libc::fcntl(listener.as_raw_fd(), libc::F_DUPFD_CLOEXEC, OUT_OF_THE_WAY) };
+        ensure!(copy >= 0, "cannot copy a listener: {}", std::io::Error::last_os_error());
+        // SAFETY: it was just made and nobody else has it. The closure below keeps it open until the spawn.
+        from.push(unsafe { OwnedFd::from_raw_fd(copy) });
+    }
+    // SAFETY: dup2 is async-signal-safe; nothing is allocated or locked.
+    unsafe {
+        command.pre_exec(move || {
+            for (to, from) in (FIRST_HANDED..).zip(&from) {
+                if libc::dup2(from.as_raw_fd(), to) < 0 {
+                    return Err(std::io::Error::last_os_error());
+                }
+            }
+            Ok(())
+        });
+    }
+    Ok(())
+}
+
+/// Limits the open files of a command's process.
+#[expect(unsafe_code, reason = "between fork and exec only raw system calls are allowed")]
+fn limit_files(command: &mut Command, files_max: u64) {
+    let limit = libc::rlimit { rlim_cur: files_max, rlim_max: files_max };
+    // SAFETY: setrlimit is async-signal-safe and reads a value that the closure owns.
+    unsafe {
+        command.pre_exec(move || match libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) {
+            0 => Ok(()),
+            _ => Err(std::io::Error::last_os_error()),
+        });
+    }
+}
+
+/// Lets this process, and those it starts, open as many files as the machine allows.
+#[expect(unsafe_code, reason = "limits have no safe wrapper in std")]
+pub(crate) fn raise_files_limit() -> anyhow::Result<()> {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: getrlimit writes the one struct it is given.
+    let got = unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) };
+    limit.rlim_cur = limit.rlim_max;
+    // SAFETY: setrlimit reads the one struct it is given.
+    let set = unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) };
+    if got == 0 && set == 0 { Ok(()) } else { Err(std::io::Error::last_os_error()).context("setrlimit") }
 }
 
 /// Sends a signal to a process this program started.

@@ -2,8 +2,8 @@
 
 use anyhow::Context;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
@@ -21,7 +21,14 @@ struct Behaviour {
     delay_ms: AtomicU64,
     /// Replies are thrown away, and the connection is cut after the first one.
     forget_replies: AtomicBool,
+    /// Entries of the stream of link changes are replaced by "nothing new": a message lost on the way.
+    lose_changes: AtomicBool,
 }
+
+/// Redis' answer to a read of a stream that has nothing new.
+const NOTHING_NEW: &[u8] = b"*-1\r\n";
+/// How its answer begins when there is something.
+const ENTRIES: &[u8] = b"*1\r\n*2\r\n$9\r\n{changes}\r\n";
 
 /// A running proxy. It ends when this is dropped.
 #[derive(Clone)]
@@ -30,6 +37,7 @@ pub(crate) struct Proxy {
     pub(crate) addr: SocketAddr,
     behaviour: Arc<Behaviour>,
     cut: Arc<watch::Sender<u64>>,
+    target: Arc<Mutex<SocketAddr>>,
 }
 
 impl Proxy {
@@ -40,11 +48,14 @@ impl Proxy {
             addr: listener.local_addr()?,
             behaviour: Arc::default(),
             cut: Arc::new(watch::Sender::new(0)),
+            target: Arc::new(Mutex::new(target)),
         };
         let (behaviour, cut) = (proxy.behaviour.clone(), Arc::downgrade(&proxy.cut));
+        let target = Arc::clone(&proxy.target);
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 let Some(cut) = cut.upgrade() else { return };
+                let target = *target.lock().unwrap_or_else(PoisonError::into_inner);
                 tokio::spawn(forward(client, target, behaviour.clone(), cut.subscribe()));
             }
         });
@@ -64,6 +75,17 @@ impl Proxy {
     /// Requests arrive, replies do not.
     pub(crate) fn forget_replies(&self, forget: bool) {
         self.behaviour.forget_replies.store(forget, Ordering::Relaxed);
+    }
+
+    /// Answers reads of the change stream with "nothing new" whatever is new.
+    pub(crate) fn lose_changes(&self, lose: bool) {
+        self.behaviour.lose_changes.store(lose, Ordering::Relaxed);
+    }
+
+    /// Leads somewhere else from now on, as a name does after a failover; what is open is cut.
+    pub(crate) fn lead_to(&self, target: SocketAddr) {
+        *self.target.lock().unwrap_or_else(PoisonError::into_inner) = target;
+        self.cut();
     }
 
     /// Cuts every connection.
@@ -105,7 +127,10 @@ async fn pump(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, behaviour: &Behav
         if !delay.is_zero() {
             tokio::time::sleep(delay).await;
         }
-        let Some(chunk) = buffer.get(..read) else { return };
+        let Some(mut chunk) = buffer.get(..read) else { return };
+        if replies && behaviour.lose_changes.load(Ordering::Relaxed) && chunk.starts_with(ENTRIES) {
+            chunk = NOTHING_NEW;
+        }
         if to.write_all(chunk).await.is_err() {
             return;
         }

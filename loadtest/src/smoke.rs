@@ -3,7 +3,8 @@
 
 use crate::api::Cast;
 use crate::clicker::{self, Load, Progress, Target, percentile_us};
-use crate::stack::Stack;
+use crate::stack::ground::Ground;
+use crate::stack::{Options, Stack};
 use crate::{account, say};
 use anyhow::{Context, ensure};
 use serde_json::json;
@@ -34,7 +35,8 @@ pub(crate) struct Args {
 /// Runs; `true` when every figure is right.
 pub(crate) async fn run(args: &Args) -> anyhow::Result<bool> {
     say("starting PostgreSQL, Redis, control plane and edge");
-    let mut stack = Stack::start().await?;
+    let ground = Ground::prepare(false).await?;
+    let mut stack = Stack::start(&ground, Options::default()).await?;
     let cast = stack.api()?.cast().await?;
     let target = Target {
         addr: stack.edge_addr,
@@ -46,7 +48,8 @@ pub(crate) async fn run(args: &Args) -> anyhow::Result<bool> {
     let started = Instant::now();
     let clicking = tokio::spawn({
         let (target, progress) = (target.clone(), progress.clone());
-        let load = Load { clicks: args.clicks, connections: args.connections, per_second: None };
+        let load =
+            Load { clicks: args.clicks, connections: args.connections, per_second: None, one_each: false };
         async move { clicker::run(&target, load, progress).await }
     });
     let outcome = match disturb(args, &mut stack, &progress).await {
@@ -123,9 +126,9 @@ async fn disturb(args: &Args, stack: &mut Stack, progress: &Progress) -> anyhow:
                 stack.control_plane.ready().await?;
             }
             _ => {
-                stack.kill_redis()?;
+                stack.redis.kill()?;
                 tokio::time::sleep(Duration::from_secs(2)).await;
-                stack.start_redis()?;
+                stack.redis.start()?;
             }
         }
     }

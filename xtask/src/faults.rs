@@ -1,5 +1,6 @@
-//! `cargo xtask faults`: builds the load tool with optimisation and lets it cause the faults of the
-//! pipeline against real processes. What it does and how it judges is in `loadtest/src/faults`.
+//! `cargo xtask faults`: builds the load tool and lets it cause the faults of the pipeline against real
+//! processes. With optimisation, unless it is the quick run: that one proves counts, not times, with what
+//! the tests have built already. What it does and how it judges is in `loadtest/src/faults`.
 
 use anyhow::{Result, ensure};
 
@@ -24,7 +25,11 @@ pub struct Args {
 /// Runs the faults; fails if one of them did.
 pub fn faults(args: &Args, cargo: &Cargo, layout: &Layout, interrupt: &Interrupt) -> Result<()> {
     let mut command = cargo.command(&layout.root);
-    command.args(["run", "--quiet", "--release", "--package", "loadtest", "--", "faults"]).args(&args.names);
+    command.args(["run", "--quiet", "--package", "loadtest"]);
+    if !args.quick {
+        command.arg("--release");
+    }
+    command.args(["--", "faults"]).args(&args.names);
     for (given, flag) in [(args.quick, "--quick"), (args.list, "--list")] {
         if given {
             command.arg(flag);

@@ -7,15 +7,24 @@ use serde_json::json;
 use crate::interrupt::Interrupt;
 use crate::layout::Layout;
 use crate::progress::say;
-use crate::servers::{self, Programs};
+use crate::servers::{self, Programs, faketime};
+
+/// Settings of `lab`.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub struct Args {
+    /// Also look for the library that fakes the time, and unpack it privately where it is missing.
+    #[arg(long)]
+    faketime: bool,
+}
 
 /// Prints where the servers' programs are, where their data may go and which account runs them.
-pub fn print(servers: &servers::Args, layout: &Layout, interrupt: &Interrupt) -> Result<()> {
+pub fn print(args: Args, servers: &servers::Args, layout: &Layout, interrupt: &Interrupt) -> Result<()> {
     let programs = Programs::ready(servers, layout, interrupt)?;
     let account = layout.account.as_ref();
     let lab = json!({
         "postgres": programs.postgres.directory,
         "redis": programs.redis.directory,
+        "faketime": args.faketime.then(|| faketime::ready(servers, layout, interrupt)).flatten(),
         "home": layout.home,
         "uid": account.map(|account| account.uid),
         "gid": account.map(|account| account.gid),

@@ -48,7 +48,7 @@ enum Command {
     Logs(clients::LogsArgs),
     /// Say which servers a test tool may start for itself.
     #[command(hide = true)]
-    Lab,
+    Lab(lab::Args),
     /// Write a pid file, then become a program.
     #[command(hide = true)]
     Exec(process::ExecArgs),
@@ -90,7 +90,7 @@ fn run(cli: Cli) -> Result<()> {
         Command::Test(args) => test::test(&args, &servers, &cargo, &layout, &interrupt),
         Command::Faults(args) => faults::faults(&args, &cargo, &layout, &interrupt),
         Command::Peers => peers::print(servers.no_install, &servers.path, &layout, &interrupt),
-        Command::Lab => lab::print(&servers, &layout, &interrupt),
+        Command::Lab(args) => lab::print(args, &servers, &layout, &interrupt),
         Command::Logs(args) => clients::logs(&args, &layout, &interrupt),
         _ => {
             up::status(&layout);

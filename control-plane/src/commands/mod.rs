@@ -1,6 +1,7 @@
 //! Commands that do one thing, say what they did, and end. Text comes back; `main.rs` prints it.
 
 pub mod parked;
+pub mod payouts;
 pub mod reconcile;
 
 /// What a command says, and whether all is well.

@@ -1,6 +1,7 @@
 //! What happens around every request, in this order from the outside in:
 //! request id → task of its own (a client that hangs up cannot cut a transaction in half; a panic
-//! becomes a 500) → metrics → security headers → CORS → limits of public POSTs → body limits → routes.
+//! becomes a 500) → metrics → security headers → CORS → limits of public POSTs → body limits → another try
+//! after a lost race → routes.
 
 use crate::app::App;
 use crate::error::{Code, Error};

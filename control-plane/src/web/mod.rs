@@ -10,6 +10,7 @@ pub mod openapi;
 pub mod public_posts;
 pub mod rate_limit;
 pub mod respond;
+pub mod retry;
 pub mod router;
 pub mod server;
 pub mod x402;

@@ -89,6 +89,7 @@ impl IntoResponse for ApiError {
             Self::Error(error) => *error,
         };
         let class = error.code.class();
+        let lost_race = error.lost_race;
         log_cause(&error);
         let body = ErrorBody {
             error: error.code.as_str(),
@@ -105,10 +106,22 @@ impl IntoResponse for ApiError {
         if let Some(seconds) = error.retry_after {
             response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
         }
+        mark_lost_race(&mut response, lost_race);
         if class == Class::Unauthenticated {
             response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         response
+    }
+}
+
+/// On an answer whose transaction lost a race: see [`crate::web::retry`].
+#[derive(Clone, Copy, Debug)]
+pub struct LostRace;
+
+/// Marks an answer for another try.
+pub fn mark_lost_race(response: &mut Response, lost_race: bool) {
+    if lost_race {
+        response.extensions_mut().insert(LostRace);
     }
 }
 

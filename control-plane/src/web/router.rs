@@ -5,6 +5,7 @@ use crate::features;
 use crate::surfaces;
 use crate::web::extract::BODY_LEN_MAX;
 use crate::web::{cors, middleware, openapi, public_posts, x402};
+use crate::web::{cors, middleware, openapi, public_posts, retry};
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use std::time::Duration;
@@ -45,6 +46,7 @@ pub fn build(app: &App) -> Router {
         .fallback(middleware::unknown_route)
         .method_not_allowed_fallback(middleware::wrong_method)
         .layer(axum::middleware::from_fn_with_state(app.clone(), x402::around))
+        .layer(axum::middleware::from_fn(retry::around))
         .layer(DefaultBodyLimit::max(BODY_LEN_MAX))
         .layer(RequestBodyTimeoutLayer::new(BODY_FOR))
         .layer(axum::middleware::from_fn_with_state(app.clone(), public_posts::around))

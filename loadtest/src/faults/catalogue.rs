@@ -1,8 +1,13 @@
 //! The faults, in the order of their numbers in the fault matrix.
 
-use super::inject;
-use crate::stack::{Options, Stack};
+use super::inject::{control, edge, frames, links, postgres, redis, time};
+use super::scene::Scene;
+use crate::stack::disk::Disk;
+use crate::stack::ground::Ground;
+use crate::stack::{Clock, DiskFor, Options};
+use anyhow::{Context, ensure};
 use std::pin::Pin;
+use std::process::Command;
 
 /// What causing a fault gives.
 pub(super) type Injecting<'a> = Pin<Box<dyn Future<Output = anyhow::Result<()>> + Send + 'a>>;
@@ -13,120 +18,373 @@ pub(super) struct Fault {
     pub(super) name: &'static str,
     /// What is done.
     pub(super) summary: &'static str,
-    /// Part of the eight-minute run.
+    /// Part of the run for every change.
     pub(super) quick: bool,
     /// Share of redirects that must succeed while it lasts; 0 where the edge itself is the victim.
     pub(super) success_min: f64,
     /// Clicks may be declared lost or parked, exactly.
     pub(super) may_declare: bool,
-    /// Sets the system up for it; an error is the reason why this machine cannot cause it.
-    pub(super) prepare: Option<fn(&mut Options) -> anyhow::Result<()>>,
-    /// Causes and heals it.
-    pub(super) inject: fn(&mut Stack) -> Injecting<'_>,
+    /// Every click comes over a connection of its own.
+    pub(super) one_each: bool,
+    /// Connections that may be refused.
+    pub(super) refused_max: u64,
+    /// Its p99 counts in a full run.
+    pub(super) timed: bool,
+    /// What the machine must have or allow.
+    pub(super) needs: &'static [Need],
+    /// Sets the system up for it.
+    pub(super) prepare: Option<fn(&mut Options)>,
+    /// How it is caused.
+    pub(super) cause: Cause,
+}
+
+/// How a fault is caused.
+pub(super) enum Cause {
+    /// Under load; heals it, too.
+    Load(fn(&mut Scene) -> Injecting<'_>),
+    /// By tests, which cause it at an instant no load can hit.
+    Tests(&'static [Tests]),
+}
+
+/// Tests of one package.
+pub(super) struct Tests {
+    /// The package.
+    pub(super) package: &'static str,
+    /// Which of its test programs.
+    pub(super) target: &'static [&'static str],
+    /// A part of their names.
+    pub(super) filter: &'static str,
+}
+
+/// What a machine must have or allow for a fault to be caused on it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Need {
+    /// A small disk can be mounted.
+    Disk,
+    /// The library that fakes the time is there.
+    Faketime,
+    /// strace is there and may trace.
+    Strace,
+}
+
+impl Need {
+    /// An error is the reason why it cannot be caused here.
+    pub(super) fn check(self, ground: &Ground) -> anyhow::Result<()> {
+        match self {
+            Self::Disk => Disk::probe(),
+            Self::Faketime => {
+                let found = ground.lab.faketime.as_ref().map(drop);
+                found.context("libfaketime is not on this machine and could not be unpacked")
+            }
+            Self::Strace => strace(),
+        }
+    }
+}
+
+/// Whether a tracer can look at a process of ours.
+fn strace() -> anyhow::Result<()> {
+    let traced = Command::new("strace").args(["-e", "trace=none", "true"]).output();
+    let traced = traced.context("strace is not installed")?;
+    ensure!(traced.status.success(), "{}", String::from_utf8_lossy(&traced.stderr).trim());
+    Ok(())
 }
 
 const ALL: f64 = 0.9999;
 const ANY: f64 = 0.0;
 
-const fn fault(name: &'static str, summary: &'static str, inject: fn(&mut Stack) -> Injecting<'_>) -> Fault {
-    Fault { name, summary, quick: true, success_min: ALL, may_declare: false, prepare: None, inject }
+const fn fault(name: &'static str, summary: &'static str, inject: fn(&mut Scene) -> Injecting<'_>) -> Fault {
+    Fault {
+        name,
+        summary,
+        quick: true,
+        success_min: ALL,
+        may_declare: false,
+        one_each: false,
+        refused_max: u64::MAX,
+        timed: true,
+        needs: &[],
+        prepare: None,
+        cause: Cause::Load(inject),
+    }
 }
 
-#[expect(clippy::unnecessary_wraps, reason = "a preparation may find that the machine cannot do it")]
-fn proxies(options: &mut Options) -> anyhow::Result<()> {
+fn proxies(options: &mut Options) {
     options.proxies = true;
-    Ok(())
+}
+
+/// Proved by tests; they run with all others before every change, so a quick run leaves them out.
+const fn tested(name: &'static str, summary: &'static str, tests: &'static [Tests]) -> Fault {
+    Fault { quick: false, cause: Cause::Tests(tests), ..fault(name, summary, |_| Box::pin(async { Ok(()) })) }
+}
+
+fn small_spool(options: &mut Options) {
+    options.disk = Some((DiskFor::Spool, 24));
+    let settings = [("AOS_EDGE_SPOOL_SEGMENT_MIB", "1"), ("AOS_EDGE_SPOOL_MIB", "16")];
+    options.edge.extend(settings.map(|(name, value)| (name, value.to_owned())));
+}
+
+fn append_only(options: &mut Options) {
+    options.disk = Some((DiskFor::Redis, 64));
+    options.redis.extend(["--appendonly", "yes", "--appendfsync", "everysec"].map(str::to_owned));
+}
+
+fn small_tables(options: &mut Options) {
+    options.disk = Some((DiskFor::Postgres, 96));
+}
+
+fn few_files(options: &mut Options) {
+    options.edge_files_max = Some(512);
+}
+
+fn edge_clock(options: &mut Options) {
+    options.clock = Some(Clock::Edge);
+}
+
+fn month_end(options: &mut Options) {
+    options.clock = Some(Clock::MonthEnd);
 }
 
 /// Every fault this runner can cause.
 pub(super) const CATALOGUE: &[Fault] = &[
     Fault {
         success_min: ANY,
-        ..fault("f01_edge_killed", "kill -9 of the edge, five times", |stack| {
-            Box::pin(inject::edge_killed(stack))
+        ..fault("f01_edge_killed", "kill -9 of the edge, again and again", |scene| {
+            Box::pin(edge::killed(scene))
         })
     },
     Fault {
         success_min: ANY,
-        ..fault("f02_edge_drained", "SIGTERM of the edge, three times", |stack| {
-            Box::pin(inject::edge_drained(stack))
+        ..fault("f02_edge_drained", "SIGTERM of the edge, again and again", |scene| {
+            Box::pin(edge::drained(scene))
+        })
+    },
+    tested(
+        "f04_power_cut",
+        "a power cut drops what was not synced, in a model",
+        &[Tests { package: "tracker-edge", target: &["--lib"], filter: "f4_" }],
+    ),
+    Fault {
+        success_min: ANY,
+        may_declare: true,
+        needs: &[Need::Disk],
+        prepare: Some(small_spool),
+        ..fault("f05_disk_full_at_start", "the edge starts on a full disk", |scene| {
+            Box::pin(edge::disk_full_at_start(scene))
+        })
+    },
+    Fault {
+        quick: false,
+        may_declare: true,
+        needs: &[Need::Disk],
+        prepare: Some(small_spool),
+        ..fault("f05_disk_full", "the spool's disk runs full under way", |scene| {
+            Box::pin(edge::disk_full(scene))
         })
     },
     Fault {
         success_min: ANY,
         // What stands where the next record would is counted as one click that cannot be read.
         may_declare: true,
-        ..fault("f06_torn_spool", "the spool's last bytes are garbage after a kill", |stack| {
-            Box::pin(inject::torn_spool(stack))
+        ..fault("f06_torn_spool", "the spool's last bytes are garbage after a kill", |scene| {
+            Box::pin(edge::torn_spool(scene))
         })
     },
+    tested(
+        "f07_bit_flip",
+        "every byte of a record is flipped",
+        &[Tests { package: "tracker-edge", target: &["--lib"], filter: "f7_" }],
+    ),
+    Fault {
+        quick: false,
+        timed: false,
+        needs: &[Need::Strace],
+        ..fault("f08_sync_error", "msync of the spool answers EIO (strace)", |scene| {
+            Box::pin(edge::sync_error(scene))
+        })
+    },
+    Fault {
+        quick: false,
+        success_min: ANY,
+        ..fault("f09_cloned_spool", "two edges on copies of one spool", |scene| {
+            Box::pin(edge::cloned_spool(scene))
+        })
+    },
+    Fault {
+        quick: false,
+        ..fault("f10_memory", "10,000 connections at once, memory measured", |scene| {
+            Box::pin(edge::crowd(scene))
+        })
+    },
+    Fault {
+        prepare: Some(few_files),
+        ..fault("f11_no_descriptors", "2,000 connections, 512 descriptors", |scene| {
+            Box::pin(edge::no_descriptors(scene))
+        })
+    },
+    tested(
+        "f12_request_panics",
+        "a request panics",
+        &[Tests { package: "tracker-edge", target: &["--lib"], filter: "f12_" }],
+    ),
     Fault {
         success_min: ANY,
         ..fault(
             "f13_cold_start_alone",
             "the edge restarts while Redis and the control plane are down",
-            |stack| Box::pin(inject::cold_start_alone(stack)),
+            |scene| Box::pin(edge::cold_start_alone(scene)),
         )
     },
-    fault("f14_redis_down", "Redis is down for eight seconds and comes back empty", |stack| {
-        Box::pin(inject::redis_down(stack))
+    fault("f14_redis_down", "Redis is down and comes back empty", |scene| Box::pin(redis::down(scene))),
+    fault("f15_redis_stopped", "Redis is stopped (SIGSTOP)", |scene| Box::pin(redis::stopped(scene))),
+    Fault {
+        prepare: Some(proxies),
+        ..fault("f16_redis_slow", "200 ms more each way between edge and Redis", |scene| {
+            Box::pin(redis::slow(scene))
+        })
+    },
+    fault("f17_flushall", "FLUSHALL, again and again", |scene| Box::pin(redis::flushall(scene))),
+    fault("f18_redis_restarted", "kill -9 of Redis and an immediate restart, again and again", |scene| {
+        Box::pin(redis::restarted(scene))
     }),
-    fault("f15_redis_stopped", "Redis is stopped (SIGSTOP) for eight seconds", |stack| {
-        Box::pin(inject::redis_stopped(stack))
+    fault("f20_redis_full", "Redis refuses writes: out of memory", |scene| Box::pin(redis::full(scene))),
+    fault("f21_redis_readonly", "Redis becomes a replica of nobody and refuses writes", |scene| {
+        Box::pin(redis::readonly(scene))
+    }),
+    Fault {
+        quick: false,
+        needs: &[Need::Disk],
+        prepare: Some(append_only),
+        ..fault("f22_redis_disk_full", "the disk of Redis' append-only file is full", |scene| {
+            Box::pin(redis::disk_full(scene))
+        })
+    },
+    Fault {
+        prepare: Some(proxies),
+        ..fault("f23_reply_lost", "commands reach Redis, their replies are lost", |scene| {
+            Box::pin(redis::reply_lost(scene))
+        })
+    },
+    fault("f24_stream_trimmed", "streams lose entries that nobody has read", |scene| {
+        Box::pin(redis::stream_trimmed(scene))
     }),
     Fault {
         prepare: Some(proxies),
-        ..fault("f16_redis_slow", "200 ms more each way between edge and Redis", |stack| {
-            Box::pin(inject::redis_slow(stack))
+        ..fault("f25_redis_silent", "connections to Redis are there and carry nothing", |scene| {
+            Box::pin(redis::silent(scene))
         })
     },
-    fault("f17_flushall", "FLUSHALL, three times", |stack| Box::pin(inject::flushall(stack))),
-    fault("f18_redis_restarted", "kill -9 of Redis and an immediate restart, three times", |stack| {
-        Box::pin(inject::redis_restarted(stack))
-    }),
-    fault("f20_redis_full", "Redis refuses writes: out of memory", |stack| {
-        Box::pin(inject::redis_full(stack))
-    }),
-    fault("f21_redis_readonly", "Redis becomes a replica of nobody and refuses writes", |stack| {
-        Box::pin(inject::redis_readonly(stack))
+    fault("f26_holder_killed", "a drainer holds clicks back and dies", |scene| {
+        Box::pin(control::holder_killed(scene))
     }),
     Fault {
         prepare: Some(proxies),
-        ..fault("f23_reply_lost", "commands reach Redis, their replies are lost", |stack| {
-            Box::pin(inject::reply_lost(stack))
+        ..fault("f27_message_lost", "the message of a link's change is lost on its way", |scene| {
+            Box::pin(links::message_lost(scene))
         })
     },
-    fault("f24_stream_trimmed", "streams lose entries that nobody has read", |stack| {
-        Box::pin(inject::stream_trimmed(stack))
+    fault("f28_control_plane_killed", "kill -9 of the control plane, again and again", |scene| {
+        Box::pin(control::killed(scene))
+    }),
+    tested(
+        "f29_crash_before_commit",
+        "a drainer dies at every step",
+        &[Tests { package: "control-plane", target: &["--test", "it"], filter: "f29_" }],
+    ),
+    fault("f30_two_drainers", "a second drainer on the same streams", |scene| {
+        Box::pin(control::two_drainers(scene))
+    }),
+    fault("f31_replayed_frames", "frames are added again, in another order", |scene| {
+        Box::pin(frames::replayed(scene))
+    }),
+    fault("f32_poison_frames", "random bytes in every stream", |scene| Box::pin(frames::poison(scene))),
+    fault("f33_unknown_version", "a frame of a version nobody knows yet", |scene| {
+        Box::pin(frames::unknown_version(scene))
+    }),
+    fault("f34_postgres_killed", "kill -9 of all of Postgres", |scene| Box::pin(postgres::killed(scene))),
+    fault("f35_backend_killed", "kill -9 of single Postgres backends", |scene| {
+        Box::pin(postgres::backend_killed(scene))
     }),
     Fault {
-        prepare: Some(proxies),
-        ..fault("f25_redis_silent", "connections to Redis are there and carry nothing", |stack| {
-            Box::pin(inject::redis_silent(stack))
+        needs: &[Need::Disk],
+        prepare: Some(small_tables),
+        ..fault("f36_postgres_disk_full", "the disk of Postgres' tables is full", |scene| {
+            Box::pin(postgres::disk_full(scene))
         })
     },
-    fault("f28_control_plane_killed", "kill -9 of the control plane, five times", |stack| {
-        Box::pin(inject::control_plane_killed(stack))
+    tested(
+        "f37_deadlock",
+        "requests and batches that lose a race",
+        &[Tests { package: "control-plane", target: &["--test", "it"], filter: "f37_" }],
+    ),
+    fault("f38_postgres_stopped", "Postgres is stopped (SIGSTOP)", |scene| {
+        Box::pin(postgres::stopped(scene))
     }),
-    fault("f30_two_drainers", "a second drainer on the same streams", |stack| {
-        Box::pin(inject::two_drainers(stack))
+    Fault {
+        quick: false,
+        prepare: Some(proxies),
+        ..fault("f38_postgres_partitioned", "the line to Postgres carries nothing", |scene| {
+            Box::pin(postgres::partitioned(scene))
+        })
+    },
+    Fault {
+        prepare: Some(proxies),
+        ..fault("f39_failover", "a standby that lags takes the primary's place", |scene| {
+            Box::pin(postgres::failed_over(scene))
+        })
+    },
+    Fault {
+        prepare: Some(proxies),
+        ..fault("f40_restored", "a payout is made, then a backup from before it is restored", |scene| {
+            Box::pin(postgres::restored(scene))
+        })
+    },
+    Fault {
+        quick: false,
+        ..fault("f41_reads_hang", "40 reads hang on a read pool of 8, money goes on", |scene| {
+            Box::pin(control::reads_hang(scene))
+        })
+    },
+    fault("f42_hang_ups", "clients hang up in the middle of money requests", |scene| {
+        Box::pin(control::hang_ups(scene))
     }),
-    fault("f31_replayed_frames", "frames are added again, in another order", |stack| {
-        Box::pin(inject::replayed_frames(stack))
+    Fault {
+        quick: false,
+        ..fault("f43_migration", "tables change while they are used", |scene| {
+            Box::pin(control::migration(scene))
+        })
+    },
+    Fault {
+        quick: false,
+        ..fault("f44_dangerous_settings", "servers that may lose what they acknowledged", |scene| {
+            Box::pin(control::dangerous_settings(scene))
+        })
+    },
+    Fault {
+        quick: false,
+        needs: &[Need::Faketime],
+        prepare: Some(edge_clock),
+        ..fault("f45_clock_jumps", "the edge's clock jumps an hour ahead and an hour back", |scene| {
+            Box::pin(time::jumps(scene))
+        })
+    },
+    Fault {
+        quick: false,
+        needs: &[Need::Faketime],
+        prepare: Some(month_end),
+        ..fault("f46_month_ends", "the month ends under load", |scene| Box::pin(time::month_ends(scene)))
+    },
+    tested(
+        "f48_token_ages",
+        "tokens at the edges of their lives",
+        &[
+            Tests { package: "control-plane", target: &["--test", "it"], filter: "attribution_v1" },
+            Tests { package: "control-plane", target: &["--lib"], filter: "slat" },
+        ],
+    ),
+    fault("f49_links_follow", "links made, changed, paused, deleted; two edges follow", |scene| {
+        Box::pin(links::followed_by_all(scene))
     }),
-    fault("f32_poison_frames", "random bytes in every stream", |stack| {
-        Box::pin(inject::poison_frames(stack))
-    }),
-    fault("f33_unknown_version", "a frame of a version nobody knows yet", |stack| {
-        Box::pin(inject::unknown_version(stack))
-    }),
-    fault("f34_postgres_killed", "kill -9 of all of Postgres", |stack| {
-        Box::pin(inject::postgres_killed(stack))
-    }),
-    fault("f35_backend_killed", "kill -9 of single Postgres backends", |stack| {
-        Box::pin(inject::backend_killed(stack))
-    }),
-    fault("f38_postgres_stopped", "Postgres is stopped (SIGSTOP) for eight seconds", |stack| {
-        Box::pin(inject::postgres_stopped(stack))
+    fault("f51_made_up_tokens", "20,000 made-up tokens a second", |scene| {
+        Box::pin(links::made_up_tokens(scene))
     }),
 ];

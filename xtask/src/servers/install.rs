@@ -24,11 +24,17 @@ use crate::progress::{Step, note};
 pub struct Missing {
     pub postgres: bool,
     pub redis: bool,
+    /// The library that fakes the time, for tests of clocks.
+    pub faketime: bool,
 }
 
 impl fmt::Display for Missing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names = [(self.postgres, "PostgreSQL 15 or newer"), (self.redis, "Redis 7 or newer")];
+        let names = [
+            (self.postgres, "PostgreSQL 15 or newer"),
+            (self.redis, "Redis 7 or newer"),
+            (self.faketime, "libfaketime"),
+        ];
         let names: Vec<&str> = names.iter().filter(|(wanted, _)| *wanted).map(|(_, name)| *name).collect();
         f.write_str(&names.join(" and "))
     }
@@ -75,7 +81,7 @@ pub fn install(missing: Missing, forbidden: bool, layout: &Layout, interrupt: &I
     write_wrappers(&packages)?;
     fs::remove_dir_all(&apt.directory).context("cannot remove the downloaded packages")?;
     step.done("");
-    time_zones()
+    if missing.postgres { time_zones() } else { Ok(()) }
 }
 
 /// The command for a person to run.
@@ -95,7 +101,9 @@ fn by_hand(missing: Missing) -> String {
     };
     let sudo = if nix::unistd::geteuid().is_root() || command.starts_with("brew") { "" } else { "sudo " };
     let mut line = format!("Install by hand and run this again:\n\n    {sudo}{command}");
-    for (wanted, name) in [(missing.postgres, postgres), (missing.redis, redis)] {
+    for (wanted, name) in
+        [(missing.postgres, postgres), (missing.redis, redis), (missing.faketime, &"libfaketime")]
+    {
         if wanted {
             line.push(' ');
             line.push_str(name);
@@ -170,6 +178,9 @@ impl<'a> Apt<'a> {
         }
         if missing.redis {
             wanted.extend(["redis-server", "redis-tools"].map(str::to_owned));
+        }
+        if missing.faketime {
+            wanted.push("libfaketime".to_owned());
         }
         let plan = self.read(
             self.command("apt-get").args(["install", "--simulate", "--no-install-recommends"]).args(&wanted),

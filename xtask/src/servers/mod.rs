@@ -4,6 +4,7 @@
 //! on our own ports, bound to loopback and closed with a password (any account of the machine can
 //! reach a loopback port, and a Postgres superuser can run programs).
 
+pub mod faketime;
 pub mod find;
 pub mod install;
 pub mod ports;
@@ -49,7 +50,8 @@ impl Programs {
         if let (Some(postgres), Some(redis)) = (&postgres, &redis) {
             return Ok(Self { postgres: postgres.clone(), redis: redis.clone() });
         }
-        let missing = install::Missing { postgres: postgres.is_none(), redis: redis.is_none() };
+        let missing =
+            install::Missing { postgres: postgres.is_none(), redis: redis.is_none(), faketime: false };
         note(format!("  ! not found on this machine: {missing}"));
         install::install(missing, args.no_install, layout, interrupt)?;
         let places = [layout.packages().join("bin")];

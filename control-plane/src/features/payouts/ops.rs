@@ -3,6 +3,7 @@
 #![deny(clippy::float_arithmetic, clippy::arithmetic_side_effects, clippy::as_conversions)]
 
 use super::address::Address;
+use super::freeze;
 use super::model::{ADDRESS_HOLD, Due, LeftReason, Method, Payout, Plan, Status};
 use super::queries::{self, NewPayout, Program};
 use crate::error::{Code, Error, Result};
@@ -95,6 +96,7 @@ pub async fn process(
     order: &Order,
     preview_token: Option<&str>,
 ) -> Result<(Vec<Payout>, Plan)> {
+    freeze::refuse_if_frozen(conn).await?;
     let now = clock.now();
     let payable = claims::lock_payable(conn, order.scope(now)).await?;
     let planned =
@@ -231,6 +233,7 @@ pub async fn request(
             "Send \"method\":\"wallet\", or \"method\":\"usdc\" with an `address`.",
         ));
     }
+    freeze::refuse_if_frozen(conn).await?;
     let mut addresses = HashMap::new();
     if method == Method::Usdc {
         addresses = queries::list_addresses(conn, &[affiliate]).await?;

@@ -270,3 +270,41 @@ pub(crate) async fn save_address(
     .fetch_one(conn)
     .await?)
 }
+
+/// Whether this is the cluster and the timeline in which payouts were last known to be right.
+pub(crate) async fn is_known_incarnation(conn: &mut PgConnection) -> Result<bool> {
+    Ok(sqlx::query_scalar(
+        "SELECT EXISTS (
+             SELECT FROM payout_guard AS guard, pg_control_system() AS control
+              WHERE guard.system_identifier = control.system_identifier
+                AND guard.timeline = ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::BIT(32)::BIGINT)",
+    )
+    .fetch_one(conn)
+    .await?)
+}
+
+pub(crate) async fn save_incarnation(conn: &mut PgConnection, now: DateTime<Utc>) -> Result<()> {
+    sqlx::query(
+        "INSERT INTO payout_guard (system_identifier, timeline, since)
+         SELECT system_identifier,
+                ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::BIT(32)::BIGINT, $1
+           FROM pg_control_system()
+         ON CONFLICT (only_row) DO UPDATE
+            SET system_identifier = excluded.system_identifier, timeline = excluded.timeline, since = excluded.since",
+    )
+    .bind(now)
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// What an operator compares after a restore: payouts on their way first, then the latest.
+pub(crate) async fn list_to_compare(conn: &mut PgConnection, limit: i64) -> Result<Vec<Payout>> {
+    Ok(sqlx::query_as(select_payouts!(
+        "ORDER BY payouts.status IN ('pending', 'processing') DESC, payouts.created_at DESC, payouts.id DESC
+         LIMIT $1"
+    ))
+    .bind(limit)
+    .fetch_all(conn)
+    .await?)
+}

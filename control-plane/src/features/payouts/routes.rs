@@ -53,6 +53,7 @@ pub fn router() -> OpenApiRouter<App> {
         (status = 403, description = "not_owner", body = ErrorBody),
         (status = 404, description = "not_found", body = ErrorBody),
         (status = 409, description = "invalid_state: not what the dry run showed; idempotency_key_reused", body = ErrorBody),
+        (status = 503, description = "payouts_frozen", body = ErrorBody),
     ),
 )]
 async fn process_payouts(State(app): State<App>, caller: auth::Agent, mut payload: Payload) -> Reply {

@@ -47,6 +47,7 @@ impl IntoResponse for V1Failure {
             Self::Error(error) => *error,
         };
         respond::log_cause(&error);
+        let lost_race = error.lost_race;
         let mut details = error.details;
         details.insert("fix".to_owned(), error.fix.into());
         if let Some(field) = error.field {
@@ -65,6 +66,7 @@ impl IntoResponse for V1Failure {
         if class == Class::Unauthenticated {
             response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
+        respond::mark_lost_race(&mut response, lost_race);
         response
     }
 }

@@ -42,6 +42,7 @@ impl TestApp {
             redis_url: setting("AOS_TEST_REDIS_URL").into(),
             redis_prefix: prefix,
             secret: Secret::from_bytes([42; 32]),
+            allow_unsafe_database: true,
             addr: "127.0.0.1:0".parse().unwrap(),
             admin_addr: "127.0.0.1:0".parse().unwrap(),
             api_origin: origin.clone(),

@@ -4,3 +4,4 @@ mod cors;
 mod docs;
 mod idempotency;
 mod rate_limit;
+mod retry;

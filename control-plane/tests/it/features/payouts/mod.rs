@@ -3,6 +3,7 @@
 mod address;
 mod concurrent;
 mod external;
+mod freeze;
 mod process;
 mod request;
 mod usdc;

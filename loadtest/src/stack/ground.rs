@@ -1,0 +1,144 @@
+//! What every stack of a run stands on, made once: which servers may be started, our programs, and a
+//! database that is migrated already, of which each stack gets a copy.
+
+use super::servers::Postgres;
+use crate::programs;
+use anyhow::{Context, ensure};
+use std::net::TcpListener;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+
+/// Which servers may be started, as `cargo xtask lab` tells.
+#[derive(Clone)]
+pub(crate) struct Lab {
+    /// The folder of Postgres' programs.
+    pub(crate) postgres: PathBuf,
+    /// The folder of Redis' programs.
+    pub(crate) redis: PathBuf,
+    /// The library that fakes the time for a program it is loaded into, where there is one.
+    pub(crate) faketime: Option<PathBuf>,
+    home: PathBuf,
+    account: Option<(u32, u32)>,
+}
+
+impl Lab {
+    fn find(faketime: bool) -> anyhow::Result<Self> {
+        let output = Command::new("cargo")
+            .args(["xtask", "lab"])
+            .args(faketime.then_some("--faketime"))
+            .stderr(Stdio::inherit())
+            .output()
+            .context("cannot run cargo xtask")?;
+        ensure!(output.status.success(), "cargo xtask lab failed");
+        let text = String::from_utf8(output.stdout)?;
+        let line = text.lines().last().context("cargo xtask lab said nothing")?;
+        let lab: serde_json::Value = serde_json::from_str(line).context("cargo xtask lab said no JSON")?;
+        let path =
+            |name: &str| lab[name].as_str().map(PathBuf::from).with_context(|| format!("no {name} in {lab}"));
+        let number = |name: &str| lab[name].as_u64().and_then(|number| u32::try_from(number).ok());
+        Ok(Self {
+            postgres: path("postgres")?,
+            redis: path("redis")?,
+            faketime: lab["faketime"].as_str().map(PathBuf::from),
+            home: path("home")?,
+            account: number("uid").zip(number("gid")),
+        })
+    }
+
+    /// What makes a program take its time from a file.
+    pub(crate) fn clock_env(&self, file: &Path) -> anyhow::Result<[(&'static str, String); 4]> {
+        let library = self.faketime.as_ref().context("libfaketime is not on this machine")?;
+        Ok([
+            ("LD_PRELOAD", library.display().to_string()),
+            ("FAKETIME_TIMESTAMP_FILE", file.display().to_string()),
+            ("FAKETIME_CACHE_DURATION", "1".to_owned()),
+            // Waits and time-outs go on as ever.
+            ("FAKETIME_DONT_FAKE_MONOTONIC", "1".to_owned()),
+        ])
+    }
+
+    /// A command that runs as the servers' account.
+    pub(crate) fn command(&self, program: &Path) -> Command {
+        let mut command = Command::new(program);
+        if let Some((uid, gid)) = self.account {
+            command.uid(uid).gid(gid);
+        }
+        // A group of their own: Ctrl-C in the terminal is for this program, which then stops them.
+        command.stdin(Stdio::null()).process_group(0);
+        command
+    }
+
+    /// Hands a file or folder to the servers' account.
+    pub(crate) fn give(&self, path: &Path) -> anyhow::Result<()> {
+        if let Some((uid, gid)) = self.account {
+            std::os::unix::fs::chown(path, Some(uid), Some(gid))
+                .context("cannot hand a folder to the servers")?;
+        }
+        Ok(())
+    }
+}
+
+/// Everything stacks share.
+pub(crate) struct Ground {
+    /// The servers.
+    pub(crate) lab: Lab,
+    /// The folder of our programs.
+    pub(crate) binaries: PathBuf,
+    /// The data folder every Postgres begins as a copy of: initialised and migrated.
+    pub(crate) template: PathBuf,
+    folder: PathBuf,
+}
+
+impl Ground {
+    /// Finds the servers (and the library that fakes the time, if wanted), builds our programs, and migrates the database to be copied.
+    pub(crate) async fn prepare(faketime: bool) -> anyhow::Result<Arc<Self>> {
+        let lab = Lab::find(faketime)?;
+        let binaries = programs::build()?;
+        let folder = lab.home.join(format!("load-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).context("cannot make the run's folder")?;
+        let ground = Self { template: folder.join("template"), folder, lab, binaries };
+        let [port] = free_ports()?;
+        let mut postgres = Postgres::new(&ground.lab, &ground.template, port, &[]);
+        postgres.init()?;
+        postgres.start()?;
+        postgres.ready().await?;
+        let status = Command::new(ground.binaries.join("control-plane"))
+            .args(["migrate", "--database-url", &postgres.url(), "--redis-url", "redis://127.0.0.1:1/"])
+            .args(["--secret", &"5e".repeat(32), "--log", "warn"])
+            .stdin(Stdio::null())
+            .status()
+            .context("cannot run the migrations")?;
+        ensure!(status.success(), "the migrations failed");
+        postgres.stop()?;
+        Ok(Arc::new(ground))
+    }
+
+    /// A new folder for one stack.
+    pub(crate) fn folder(&self, nth: u32) -> anyhow::Result<PathBuf> {
+        let folder = self.folder.join(nth.to_string());
+        std::fs::create_dir_all(&folder).context("cannot make a stack's folder")?;
+        Ok(folder)
+    }
+}
+
+impl Drop for Ground {
+    fn drop(&mut self) {
+        std::fs::remove_dir_all(&self.template).ok();
+        // Left where it is when the folder of a stack was kept in it.
+        std::fs::remove_dir(&self.folder).ok();
+    }
+}
+
+/// Ports that were free a moment ago.
+pub(crate) fn free_ports<const N: usize>() -> anyhow::Result<[u16; N]> {
+    let mut held = Vec::with_capacity(N);
+    let mut ports = [0; N];
+    for port in &mut ports {
+        let listener = TcpListener::bind("127.0.0.1:0").context("no free port")?;
+        *port = listener.local_addr()?.port();
+        held.push(listener);
+    }
+    Ok(ports)
+}
