@@ -113,6 +113,12 @@ pub struct Flags {
     /// Milliseconds that stopping may take: finishing requests, then shipping the spool
     #[arg(long, env = "AOS_EDGE_GRACE_MS", default_value = "10000")]
     grace_ms: String,
+    /// Sockets handed over by a service manager (systemd's protocol); they replace the address that serves clicks
+    #[arg(long, env = "LISTEN_FDS", hide = true, default_value = "")]
+    listen_fds: String,
+    /// The process the sockets are meant for
+    #[arg(long, env = "LISTEN_PID", hide = true, default_value = "")]
+    listen_pid: String,
 }
 
 /// Checked settings.
@@ -134,6 +140,8 @@ pub struct Config {
     pub api_origin: String,
     /// Where clicks arrive.
     pub addr: SocketAddr,
+    /// Listening sockets this process was started with; 0 when it opens its own.
+    pub inherited: usize,
     /// Where operators look.
     pub admin_addr: SocketAddr,
     /// The click spool.
@@ -267,6 +275,12 @@ impl Flags {
         let drain_delay_ms = check.number("AOS_EDGE_DRAIN_DELAY_MS", &self.drain_delay_ms, 0..=600_000);
         let grace_ms = check.number("AOS_EDGE_GRACE_MS", &self.grace_ms, 100..=600_000);
 
+        // Meant for another process (a parent, say): not ours to touch.
+        let inherited = match self.listen_pid.parse() == Ok(std::process::id()) {
+            true => check.number("LISTEN_FDS", &self.listen_fds, 1..=512) as usize,
+            false => 0,
+        };
+
         let (Some(secret), Some(addr), Some(admin_addr), Some(log_format)) =
             (secret, addr, admin_addr, log_format)
         else {
@@ -297,6 +311,7 @@ impl Flags {
             log_format,
             api_origin: self.api_origin.trim_end_matches('/').to_owned(),
             addr,
+            inherited,
             admin_addr,
             spool,
             allow_eviction,

@@ -18,6 +18,8 @@ use tokio::sync::Notify;
 pub(crate) const TICK: Duration = Duration::from_millis(500);
 /// 4.5 s to send a request, so that with the sweep's delay it is closed within 5.
 const REQUEST_TICKS: u32 = 9;
+/// 1 s for the first byte of a connection that was taken just before a stop: it may well be on its way.
+const FRESH_TICKS_FINISHING: u32 = 2;
 /// 10 s to take an answer; the kernel gives up after 5 s without any progress.
 const ANSWER_TICKS: u32 = 20;
 /// 29.5 s between requests.
@@ -51,6 +53,8 @@ pub(crate) struct Connection {
     phase: Cell<Phase>,
     since: Cell<u32>,
     ask: Cell<Ask>,
+    /// Nothing has come over it yet.
+    fresh: Cell<bool>,
     waker: RefCell<Option<Waker>>,
     index: Cell<usize>,
     /// What came over it breaks HTTP in a way the parser lets pass.
@@ -69,6 +73,7 @@ impl Connection {
     /// Bytes came in: the start of a request, unless one is in hand or coming already.
     #[inline]
     pub(crate) fn received(&self) {
+        self.fresh.set(false);
         if self.phase.get() == Phase::Idle {
             self.enter(Phase::Request);
         }
@@ -100,8 +105,9 @@ impl Connection {
         }
     }
 
-    fn is_late(&self, now: u32, idle_ticks: u32) -> bool {
+    fn is_late(&self, now: u32, idle_ticks: u32, finishing: bool) -> bool {
         let limit = match self.phase.get() {
+            Phase::Request if finishing && self.fresh.get() => FRESH_TICKS_FINISHING,
             Phase::Request => REQUEST_TICKS,
             Phase::Answer => ANSWER_TICKS,
             Phase::Idle => idle_ticks,
@@ -115,13 +121,21 @@ pub(crate) struct Connections {
     open: RefCell<Vec<Rc<Connection>>>,
     max: usize,
     tick: Rc<Cell<u32>>,
+    finishing: Cell<bool>,
     left: Notify,
     counters: Arc<Counters>,
 }
 
 impl Connections {
     pub(crate) fn new(max: usize, counters: Arc<Counters>) -> Self {
-        Self { open: RefCell::default(), max, tick: Rc::default(), left: Notify::new(), counters }
+        Self {
+            open: RefCell::default(),
+            max,
+            tick: Rc::default(),
+            finishing: Cell::new(false),
+            left: Notify::new(),
+            counters,
+        }
     }
 
     /// Registers a connection; the guard takes it off again.
@@ -131,6 +145,7 @@ impl Connections {
             phase: Cell::new(Phase::Request),
             since: Cell::new(self.tick.get()),
             ask: Cell::new(Ask::Nothing),
+            fresh: Cell::new(true),
             waker: RefCell::new(None),
             index: Cell::new(open.len()),
             malformed: Cell::new(false),
@@ -159,7 +174,8 @@ impl Connections {
         self.tick.set(now);
         let open = self.open.borrow();
         let idle_ticks = if open.len() * 5 >= self.max * 4 { IDLE_TICKS_BUSY } else { IDLE_TICKS };
-        for connection in open.iter().filter(|connection| connection.is_late(now, idle_ticks)) {
+        let finishing = self.finishing.get();
+        for connection in open.iter().filter(|connection| connection.is_late(now, idle_ticks, finishing)) {
             if connection.asked() != Ask::Close {
                 self.counters.timed_out.add();
                 connection.ask(Ask::Close);
@@ -167,10 +183,12 @@ impl Connections {
         }
     }
 
-    /// Asks all to finish what they have in hand and close.
+    /// Asks all to finish what they have in hand and close. One that has said nothing yet was taken a moment
+    /// ago: its request is on its way, and is answered with the word that nothing follows.
     pub(crate) fn finish_all(&self) {
+        self.finishing.set(true);
         for connection in self.open.borrow().iter() {
-            if connection.asked() == Ask::Nothing {
+            if connection.asked() == Ask::Nothing && !connection.fresh.get() {
                 connection.ask(Ask::Finish);
             }
         }

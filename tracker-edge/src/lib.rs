@@ -123,7 +123,12 @@ impl Edge {
         });
         let admin = listener::bind(config.admin_addr, false)
             .map_err(|error| StartError::Listen(config.admin_addr, error))?;
-        let listeners = listen(config.addr, config.threads)?;
+        let listeners = if config.inherited > 0 {
+            listener::inherited(config.inherited, config.threads)
+                .map_err(|error| StartError::Listen(config.addr, error))?
+        } else {
+            listen(config.addr, config.threads)?
+        };
         let address_of = |listener: &std::net::TcpListener, asked| {
             listener.local_addr().map_err(|error| StartError::Listen(asked, error))
         };

@@ -3,12 +3,17 @@
 //! The loop ends only when told to. A failed accept is counted; when the machine is out of file
 //! descriptors or memory it pauses instead of spinning. At the connection limit it stops accepting, and
 //! newcomers wait in the kernel's backlog until someone leaves.
+//!
+//! A service manager may hold the sockets and hand them over ([`inherited`]). Then an old and a new process
+//! can take turns at them, and a restart refuses nobody: sockets of our own would take with them whoever
+//! waited in their backlog when they close.
 
 use crate::http;
 use crate::runtime::Worker;
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdListener};
+use std::os::fd::FromRawFd;
 use std::rc::Rc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
@@ -33,6 +38,27 @@ pub(crate) fn bind(addr: SocketAddr, shared: bool) -> io::Result<StdListener> {
     socket.bind(&addr.into())?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())
+}
+
+/// The first descriptor a service manager hands over.
+const FIRST_INHERITED: i32 = 3;
+
+/// One socket per worker, taken in turn from those this process was started with.
+#[expect(unsafe_code, reason = "a descriptor by its number is only had this way")]
+pub(crate) fn inherited(handed: usize, workers: usize) -> io::Result<Vec<StdListener>> {
+    let mut sockets = Vec::with_capacity(handed);
+    for number in (FIRST_INHERITED..).take(handed) {
+        // SAFETY: the service manager opened these for this process and nothing else has them; this runs once,
+        // at the start. A number that is no socket fails at the first call below.
+        let socket = unsafe { StdListener::from_raw_fd(number) };
+        let set = SockRef::from(&socket);
+        // Accepted sockets inherit both.
+        set.set_tcp_nodelay(true)?;
+        set.set_tcp_user_timeout(Some(USER_TIMEOUT))?;
+        set.set_nonblocking(true)?;
+        sockets.push(socket);
+    }
+    sockets.iter().cycle().take(workers).map(StdListener::try_clone).collect()
 }
 
 /// Accepts connections until the worker stops.

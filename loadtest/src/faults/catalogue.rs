@@ -117,6 +117,10 @@ const fn tested(name: &'static str, summary: &'static str, tests: &'static [Test
     Fault { quick: false, cause: Cause::Tests(tests), ..fault(name, summary, |_| Box::pin(async { Ok(()) })) }
 }
 
+fn handed_socket(options: &mut Options) {
+    options.hand_socket = true;
+}
+
 fn small_spool(options: &mut Options) {
     options.disk = Some((DiskFor::Spool, 24));
     let settings = [("AOS_EDGE_SPOOL_SEGMENT_MIB", "1"), ("AOS_EDGE_SPOOL_MIB", "16")];
@@ -153,9 +157,29 @@ pub(super) const CATALOGUE: &[Fault] = &[
         })
     },
     Fault {
+        quick: false,
         success_min: ANY,
         ..fault("f02_edge_drained", "SIGTERM of the edge, again and again", |scene| {
             Box::pin(edge::drained(scene))
+        })
+    },
+    Fault {
+        one_each: true,
+        refused_max: 0,
+        success_min: 1.0,
+        prepare: Some(handed_socket),
+        ..fault(
+            "f03_handed_over",
+            "a new edge takes the old one's sockets, one connection a click",
+            |scene| Box::pin(edge::handed_over(scene)),
+        )
+    },
+    Fault {
+        quick: false,
+        one_each: true,
+        success_min: ALL,
+        ..fault("f03_beside", "a new edge listens beside the old one, one connection a click", |scene| {
+            Box::pin(edge::beside(scene))
         })
     },
     tested(
@@ -216,6 +240,7 @@ pub(super) const CATALOGUE: &[Fault] = &[
         })
     },
     Fault {
+        quick: false,
         prepare: Some(few_files),
         ..fault("f11_no_descriptors", "2,000 connections, 512 descriptors", |scene| {
             Box::pin(edge::no_descriptors(scene))
@@ -235,21 +260,36 @@ pub(super) const CATALOGUE: &[Fault] = &[
         )
     },
     fault("f14_redis_down", "Redis is down and comes back empty", |scene| Box::pin(redis::down(scene))),
-    fault("f15_redis_stopped", "Redis is stopped (SIGSTOP)", |scene| Box::pin(redis::stopped(scene))),
     Fault {
+        quick: false,
+        ..fault("f15_redis_stopped", "Redis is stopped (SIGSTOP)", |scene| Box::pin(redis::stopped(scene)))
+    },
+    Fault {
+        quick: false,
         prepare: Some(proxies),
         ..fault("f16_redis_slow", "200 ms more each way between edge and Redis", |scene| {
             Box::pin(redis::slow(scene))
         })
     },
     fault("f17_flushall", "FLUSHALL, again and again", |scene| Box::pin(redis::flushall(scene))),
-    fault("f18_redis_restarted", "kill -9 of Redis and an immediate restart, again and again", |scene| {
-        Box::pin(redis::restarted(scene))
-    }),
-    fault("f20_redis_full", "Redis refuses writes: out of memory", |scene| Box::pin(redis::full(scene))),
-    fault("f21_redis_readonly", "Redis becomes a replica of nobody and refuses writes", |scene| {
-        Box::pin(redis::readonly(scene))
-    }),
+    Fault {
+        quick: false,
+        ..fault(
+            "f18_redis_restarted",
+            "kill -9 of Redis and an immediate restart, again and again",
+            |scene| Box::pin(redis::restarted(scene)),
+        )
+    },
+    Fault {
+        quick: false,
+        ..fault("f20_redis_full", "Redis refuses writes: out of memory", |scene| Box::pin(redis::full(scene)))
+    },
+    Fault {
+        quick: false,
+        ..fault("f21_redis_readonly", "Redis becomes a replica of nobody and refuses writes", |scene| {
+            Box::pin(redis::readonly(scene))
+        })
+    },
     Fault {
         quick: false,
         needs: &[Need::Disk],
@@ -264,18 +304,25 @@ pub(super) const CATALOGUE: &[Fault] = &[
             Box::pin(redis::reply_lost(scene))
         })
     },
-    fault("f24_stream_trimmed", "streams lose entries that nobody has read", |scene| {
-        Box::pin(redis::stream_trimmed(scene))
-    }),
     Fault {
+        quick: false,
+        ..fault("f24_stream_trimmed", "streams lose entries that nobody has read", |scene| {
+            Box::pin(redis::stream_trimmed(scene))
+        })
+    },
+    Fault {
+        quick: false,
         prepare: Some(proxies),
         ..fault("f25_redis_silent", "connections to Redis are there and carry nothing", |scene| {
             Box::pin(redis::silent(scene))
         })
     },
-    fault("f26_holder_killed", "a drainer holds clicks back and dies", |scene| {
-        Box::pin(control::holder_killed(scene))
-    }),
+    Fault {
+        quick: false,
+        ..fault("f26_holder_killed", "a drainer holds clicks back and dies", |scene| {
+            Box::pin(control::holder_killed(scene))
+        })
+    },
     Fault {
         prepare: Some(proxies),
         ..fault("f27_message_lost", "the message of a link's change is lost on its way", |scene| {
@@ -290,17 +337,28 @@ pub(super) const CATALOGUE: &[Fault] = &[
         "a drainer dies at every step",
         &[Tests { package: "control-plane", target: &["--test", "it"], filter: "f29_" }],
     ),
-    fault("f30_two_drainers", "a second drainer on the same streams", |scene| {
-        Box::pin(control::two_drainers(scene))
-    }),
+    Fault {
+        quick: false,
+        ..fault("f30_two_drainers", "a second drainer on the same streams", |scene| {
+            Box::pin(control::two_drainers(scene))
+        })
+    },
     fault("f31_replayed_frames", "frames are added again, in another order", |scene| {
         Box::pin(frames::replayed(scene))
     }),
     fault("f32_poison_frames", "random bytes in every stream", |scene| Box::pin(frames::poison(scene))),
-    fault("f33_unknown_version", "a frame of a version nobody knows yet", |scene| {
-        Box::pin(frames::unknown_version(scene))
-    }),
-    fault("f34_postgres_killed", "kill -9 of all of Postgres", |scene| Box::pin(postgres::killed(scene))),
+    Fault {
+        quick: false,
+        ..fault("f33_unknown_version", "a frame of a version nobody knows yet", |scene| {
+            Box::pin(frames::unknown_version(scene))
+        })
+    },
+    Fault {
+        quick: false,
+        ..fault("f34_postgres_killed", "kill -9 of all of Postgres", |scene| {
+            Box::pin(postgres::killed(scene))
+        })
+    },
     fault("f35_backend_killed", "kill -9 of single Postgres backends", |scene| {
         Box::pin(postgres::backend_killed(scene))
     }),
@@ -316,9 +374,12 @@ pub(super) const CATALOGUE: &[Fault] = &[
         "requests and batches that lose a race",
         &[Tests { package: "control-plane", target: &["--test", "it"], filter: "f37_" }],
     ),
-    fault("f38_postgres_stopped", "Postgres is stopped (SIGSTOP)", |scene| {
-        Box::pin(postgres::stopped(scene))
-    }),
+    Fault {
+        quick: false,
+        ..fault("f38_postgres_stopped", "Postgres is stopped (SIGSTOP)", |scene| {
+            Box::pin(postgres::stopped(scene))
+        })
+    },
     Fault {
         quick: false,
         prepare: Some(proxies),
@@ -372,6 +433,10 @@ pub(super) const CATALOGUE: &[Fault] = &[
         needs: &[Need::Faketime],
         prepare: Some(month_end),
         ..fault("f46_month_ends", "the month ends under load", |scene| Box::pin(time::month_ends(scene)))
+    },
+    Fault {
+        quick: false,
+        ..fault("f47_late_spool", "clicks of last month come in now", |scene| Box::pin(frames::late(scene)))
     },
     tested(
         "f48_token_ages",

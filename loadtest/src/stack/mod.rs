@@ -15,7 +15,7 @@ use disk::Disk;
 use ground::{Ground, free_ports};
 use servers::{Postgres, Redis};
 use sqlx::PgPool;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -56,6 +56,8 @@ pub(crate) struct Options {
     pub(crate) proxies: bool,
     /// A disk of so many MiB for one part.
     pub(crate) disk: Option<(DiskFor, u32)>,
+    /// The edge is handed its listening socket, which outlives it.
+    pub(crate) hand_socket: bool,
     /// Programs whose clock can be set.
     pub(crate) clock: Option<Clock>,
     /// Open files the edge may have at most.
@@ -209,6 +211,10 @@ impl Stack {
             |name, admin, env: &[_]| Program::new(name, &ground.binaries, &folder, local(admin), env);
         let mut edge = program("tracker-edge", edge_admin, &edge_env);
         edge.files_max = options.edge_files_max;
+        if options.hand_socket {
+            let socket = TcpListener::bind(local(edge_port)).context("cannot open the edge's socket")?;
+            edge.listeners.push(socket);
+        }
         let mut stack = Self {
             edge,
             control_plane: program("control-plane", api_admin, &control_env),

@@ -243,3 +243,31 @@ pub(in crate::faults) async fn sync_error(scene: &mut Scene) -> anyhow::Result<(
 }
 
 const SYNC_FAILED_FOR: Duration = Duration::from_secs(5);
+
+/// The old edge and the new one take turns at a socket that neither of them owns.
+pub(in crate::faults) async fn handed_over(scene: &mut Scene) -> anyhow::Result<()> {
+    take_over(scene, true).await
+}
+
+/// The new edge has a socket of its own on the same address; who waits at the old one's is sent away.
+pub(in crate::faults) async fn beside(scene: &mut Scene) -> anyhow::Result<()> {
+    take_over(scene, false).await
+}
+
+async fn take_over(scene: &mut Scene, hand: bool) -> anyhow::Result<()> {
+    for _ in 0..scene.pace.strokes {
+        scene.breath().await;
+        let (mut new, _, _) = scene.stack.another_edge(Some(scene.stack.edge_addr))?;
+        if hand {
+            for socket in &scene.stack.edge.listeners {
+                new.listeners.push(socket.try_clone().context("cannot copy the socket")?);
+            }
+        }
+        new.start()?;
+        new.ready().await?;
+        let mut old = std::mem::replace(&mut scene.stack.edge, new);
+        // Waiting for its end must not hold the clicks up.
+        tokio::task::spawn_blocking(move || old.stop()).await.context("the stop panicked")??;
+    }
+    Ok(())
+}

@@ -2,7 +2,13 @@
 
 use super::streams;
 use crate::faults::scene::Scene;
+use crate::stack::{SECRET, SHARDS};
+use anyhow::Context;
+use chrono::Datelike;
 use redis::{AsyncCommands, Value};
+use shared::click::{Click, ClickClass, FLAG_BILLABLE, note, push_note};
+use shared::frame::{self, FrameHeader};
+use shared::{Clock, Secret, SystemClock, TokenKey};
 use std::time::Duration;
 
 /// A stream entry: its id and its fields.
@@ -76,5 +82,76 @@ pub(in crate::faults) async fn unknown_version(scene: &mut Scene) -> anyhow::Res
         let entries: Vec<Value> = redis.xrange_count(&stream, "-", "+", 1).await?;
         anyhow::ensure!(!entries.is_empty(), "a frame of an unknown version was dropped from {stream}");
     }
+    Ok(())
+}
+
+/// Clicks of last month that come in now.
+const LATE: u64 = 300;
+const FOLDED_FOR: Duration = Duration::from_secs(20);
+
+/// An edge that was away since last month ships what it has.
+pub(in crate::faults) async fn late(scene: &mut Scene) -> anyhow::Result<()> {
+    let database = scene.stack.database().await?;
+    let advertiser: i32 = sqlx::query_scalar(
+        "SELECT agents.number FROM programs JOIN agents ON agents.id = programs.advertiser_id WHERE programs.id = $1::UUID",
+    )
+    .bind(&scene.cast.program)
+    .fetch_one(&database)
+    .await?;
+    let key = TokenKey::new(&Secret::parse(SECRET)?);
+    let link = key.parse(scene.cast.token.as_bytes()).context("the token is not one of ours")?;
+    let now = SystemClock.now();
+    let at = now - chrono::TimeDelta::days(i64::from(now.day()) + 3);
+    let notes: Vec<Vec<u8>> = (0..LATE)
+        .map(|nth| {
+            let mut notes = Vec::new();
+            push_note(&mut notes, note::SUB1, &(5_000_000_000 + nth).to_string());
+            notes
+        })
+        .collect();
+    let clicks: Vec<Click<'_>> = notes
+        .iter()
+        .zip(1..)
+        .map(|(notes, visitor)| Click {
+            at_ms: at.timestamp_millis(),
+            link,
+            advertiser: advertiser.unsigned_abs(),
+            visitor,
+            class: ClickClass::Human,
+            flags: FLAG_BILLABLE,
+            country: [0; 2],
+            notes,
+        })
+        .collect();
+    let spool = shared::id::EventId::generate().uuid();
+    let header = FrameHeader {
+        spool,
+        edge: 1,
+        first_seq: 0,
+        clock_ms: at.timestamp_millis(),
+        lost_before: 0,
+        last: true,
+    };
+    let mut bytes = Vec::new();
+    frame::encode(&header, &clicks, &mut bytes);
+    let stream = shared::keys::Keys::new("").clicks(shared::keys::shard_of(spool, SHARDS));
+    let mut redis = scene.stack.redis.connect().await?;
+    redis::cmd("XADD").arg(&stream).arg("*").arg("f").arg(bytes).query_async::<()>(&mut redis).await?;
+    Scene::until("each late click is in one month", FOLDED_FOR, || {
+        let database = database.clone();
+        let month = at.date_naive().with_day(1);
+        async move {
+            let months = "SELECT coalesce(sum(used) FILTER (WHERE month = $1), 0)::BIGINT,
+                                 coalesce(sum((to_jsonb(usage_months)->>'late')::BIGINT), 0)::BIGINT
+                            FROM usage_months
+                           WHERE metric = 'clicks'";
+            let now: (i64, i64) = sqlx::query_as(months).bind(month).fetch_one(&database).await?;
+            Ok(now == (LATE as i64, 0) || now == (0, LATE as i64))
+        }
+    })
+    .await?;
+    let late = "SELECT coalesce(sum((to_jsonb(usage_months)->>'late')::BIGINT), 0)::BIGINT FROM usage_months";
+    let late: i64 = sqlx::query_scalar(late).fetch_one(&database).await?;
+    scene.note(format!("{} counted in their own month, {late} late in this one", LATE as i64 - late));
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! A mapped segment, as words. The only unsafe code of the edge is in this file.
+//! A mapped segment, as words. The only unsafe code of the hot path is in this file.
 //!
 //! Everything in a mapping is read and written as `AtomicU64`: a record is stored with relaxed words and
 //! its commit word last with release, so that two threads on one segment are never a data race. On the
