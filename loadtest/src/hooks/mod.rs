@@ -7,6 +7,7 @@ mod receiver;
 
 use crate::api::{Api, text};
 use crate::say;
+use crate::stack::ground::Ground;
 use crate::stack::{Options, Stack};
 use anyhow::{Context, ensure};
 use receiver::{Arrival, Receiver};
@@ -65,7 +66,8 @@ struct Part {
 pub(crate) async fn run(args: &Args) -> anyhow::Result<bool> {
     say("starting PostgreSQL, Redis, control plane and edge");
     let control = vec![("AOS_EGRESS_ALLOW", "127.0.0.0/8".to_owned())];
-    let mut stack = Stack::start_with(Options { control, ..Options::default() }).await?;
+    let ground = Ground::prepare(false).await?;
+    let mut stack = Stack::start(&ground, Options { control, ..Options::default() }).await?;
     let receiver = Receiver::start().await?;
     let cast = Cast::gather(&stack.api()?, &receiver, args.endpoints.div_ceil(PER_AGENT)).await?;
     say(&format!(
