@@ -4,8 +4,7 @@ use crate::app::App;
 use crate::features;
 use crate::surfaces;
 use crate::web::extract::BODY_LEN_MAX;
-use crate::web::{cors, middleware, openapi, public_posts, x402};
-use crate::web::{cors, middleware, openapi, public_posts, retry};
+use crate::web::{cors, middleware, openapi, public_posts, retry, x402};
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use std::time::Duration;
@@ -45,8 +44,8 @@ pub fn build(app: &App) -> Router {
         .merge(crate::surfaces::docs::routes(&document, app.config()))
         .fallback(middleware::unknown_route)
         .method_not_allowed_fallback(middleware::wrong_method)
-        .layer(axum::middleware::from_fn_with_state(app.clone(), x402::around))
         .layer(axum::middleware::from_fn(retry::around))
+        .layer(axum::middleware::from_fn_with_state(app.clone(), x402::around))
         .layer(DefaultBodyLimit::max(BODY_LEN_MAX))
         .layer(RequestBodyTimeoutLayer::new(BODY_FOR))
         .layer(axum::middleware::from_fn_with_state(app.clone(), public_posts::around))
