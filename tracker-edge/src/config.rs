@@ -276,9 +276,10 @@ impl Flags {
         let grace_ms = check.number("AOS_EDGE_GRACE_MS", &self.grace_ms, 100..=600_000);
 
         // Meant for another process (a parent, say): not ours to touch.
-        let inherited = match self.listen_pid.parse() == Ok(std::process::id()) {
-            true => check.number("LISTEN_FDS", &self.listen_fds, 1..=512) as usize,
-            false => 0,
+        let inherited = if self.listen_pid.parse() == Ok(std::process::id()) {
+            check.number("LISTEN_FDS", &self.listen_fds, 1..=512) as usize
+        } else {
+            0
         };
 
         let (Some(secret), Some(addr), Some(admin_addr), Some(log_format)) =
