@@ -3,13 +3,13 @@
 use super::streams;
 use crate::faults::scene::Scene;
 use crate::stack::{SECRET, SHARDS};
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use chrono::Datelike;
 use redis::{AsyncCommands, Value};
 use shared::click::{Click, ClickClass, FLAG_BILLABLE, note, push_note};
 use shared::frame::{self, FrameHeader};
 use shared::{Clock, Secret, SystemClock, TokenKey};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A stream entry: its id and its fields.
 type Entry = (String, Vec<(String, Vec<u8>)>);
@@ -137,21 +137,24 @@ pub(in crate::faults) async fn late(scene: &mut Scene) -> anyhow::Result<()> {
     let stream = shared::keys::Keys::new("").clicks(shared::keys::shard_of(spool, SHARDS));
     let mut redis = scene.stack.redis.connect().await?;
     redis::cmd("XADD").arg(&stream).arg("*").arg("f").arg(bytes).query_async::<()>(&mut redis).await?;
-    Scene::until("each late click is in one month", FOLDED_FOR, || {
-        let database = database.clone();
-        let month = at.date_naive().with_day(1);
-        async move {
-            let months = "SELECT coalesce(sum(used) FILTER (WHERE month = $1), 0)::BIGINT,
-                                 coalesce(sum((to_jsonb(usage_months)->>'late')::BIGINT), 0)::BIGINT
-                            FROM usage_months
-                           WHERE metric = 'clicks'";
-            let now: (i64, i64) = sqlx::query_as(months).bind(month).fetch_one(&database).await?;
-            Ok(now == (LATE as i64, 0) || now == (0, LATE as i64))
-        }
-    })
-    .await?;
-    let late = "SELECT coalesce(sum((to_jsonb(usage_months)->>'late')::BIGINT), 0)::BIGINT FROM usage_months";
-    let late: i64 = sqlx::query_scalar(late).fetch_one(&database).await?;
-    scene.note(format!("{} counted in their own month, {late} late in this one", LATE as i64 - late));
+    // Its own month while that is open; after it, or when it is too old to be dated, this one, and flagged.
+    let month = at.date_naive().with_day(1);
+    let months = "SELECT coalesce(sum(used) FILTER (WHERE month = $1), 0)::BIGINT,
+                         (SELECT count(*) FROM clicks WHERE flags & 6 <> 0)
+                    FROM usage_months
+                   WHERE metric = 'clicks'";
+    let mut counted = (0i64, 0i64);
+    let deadline = Instant::now() + FOLDED_FOR;
+    while counted.0 + counted.1 != LATE as i64 {
+        ensure!(
+            Instant::now() < deadline,
+            "{} in their own month, {} flagged, of {LATE}",
+            counted.0,
+            counted.1
+        );
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        counted = sqlx::query_as(months).bind(month).fetch_one(&database).await?;
+    }
+    scene.note(format!("{} counted in their own month, {} flagged in this one", counted.0, counted.1));
     Ok(())
 }
