@@ -3,14 +3,18 @@
 //! - `smoke`: one click becomes one commission, through kills
 //! - `faults`: the fault matrix, against real processes, under load
 //! - `hooks`: webhooks to a thousand endpoints beside bad ones, and a worker killed in the middle
+//! - `million`: a million clicks through forty kills and an emptied Redis
+//! - `drain`: the drainer's throughput beside `COPY`
 //!
 //! Traffic goes to loopback only.
 
 mod account;
 mod api;
 mod clicker;
+mod drain;
 mod faults;
 mod hooks;
+mod million;
 mod programs;
 mod proxy;
 mod smoke;
@@ -35,6 +39,10 @@ enum Command {
     Faults(faults::Args),
     /// Delivers webhooks to a thousand endpoints beside bad ones, and kills the worker in the middle.
     Hooks(hooks::Args),
+    /// A million clicks, forty kills and three emptied Redis in one run: all of them are stored, once.
+    Million(million::Args),
+    /// Measures the drainer beside a binary COPY of the same rows.
+    Drain(drain::Args),
 }
 
 #[expect(clippy::print_stdout, reason = "the report goes to standard output")]
@@ -61,6 +69,8 @@ fn main() -> ExitCode {
         Command::Smoke(args) => runtime.block_on(smoke::run(&args)),
         Command::Faults(args) => runtime.block_on(faults::run(&args)),
         Command::Hooks(args) => runtime.block_on(hooks::run(&args)),
+        Command::Million(args) => runtime.block_on(million::run(&args)),
+        Command::Drain(args) => runtime.block_on(drain::run(&args)),
     };
     match outcome {
         Ok(true) => ExitCode::SUCCESS,

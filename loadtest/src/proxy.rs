@@ -23,6 +23,23 @@ struct Behaviour {
     forget_replies: AtomicBool,
     /// Entries of the stream of link changes are replaced by "nothing new": a message lost on the way.
     lose_changes: AtomicBool,
+    /// Requests are held back from the first one on that has this text in it.
+    hold_at: Mutex<Option<Vec<u8>>>,
+    /// Whether one is held back.
+    holding: watch::Sender<bool>,
+}
+
+impl Behaviour {
+    fn holds(&self, chunk: &[u8]) -> bool {
+        let text = self.hold_at.lock().unwrap_or_else(PoisonError::into_inner);
+        text.as_ref().is_some_and(|text| {
+            self.holding_now() || chunk.windows(text.len()).any(|part| part == text.as_slice())
+        })
+    }
+
+    fn holding_now(&self) -> bool {
+        *self.holding.borrow()
+    }
 }
 
 /// Redis' answer to a read of a stream that has nothing new.
@@ -82,6 +99,24 @@ impl Proxy {
         self.behaviour.lose_changes.store(lose, Ordering::Relaxed);
     }
 
+    /// Holds requests back, from the first one on that has this text in it.
+    pub(crate) fn hold_at(&self, text: &[u8]) {
+        *self.behaviour.hold_at.lock().unwrap_or_else(PoisonError::into_inner) = Some(text.to_vec());
+    }
+
+    /// Waits until a request is held back.
+    pub(crate) async fn held(&self) {
+        // The sender is ours: it outlives the wait.
+        self.behaviour.holding.subscribe().wait_for(|holding| *holding).await.ok();
+    }
+
+    /// Drops what is held back, with its connections.
+    pub(crate) fn let_go(&self) {
+        *self.behaviour.hold_at.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        self.cut();
+        self.behaviour.holding.send_replace(false);
+    }
+
     /// Leads somewhere else from now on, as a name does after a failover; what is open is cut.
     pub(crate) fn lead_to(&self, target: SocketAddr) {
         *self.target.lock().unwrap_or_else(PoisonError::into_inner) = target;
@@ -122,6 +157,11 @@ async fn pump(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, behaviour: &Behav
         }
         while behaviour.silent.load(Ordering::Relaxed) {
             tokio::time::sleep(SILENCE_PAUSE).await;
+        }
+        if !replies && buffer.get(..read).is_some_and(|chunk| behaviour.holds(chunk)) {
+            behaviour.holding.send_replace(true);
+            // Until the connection is cut.
+            std::future::pending::<()>().await;
         }
         let delay = Duration::from_millis(behaviour.delay_ms.load(Ordering::Relaxed));
         if !delay.is_zero() {

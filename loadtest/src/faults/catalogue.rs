@@ -1,6 +1,6 @@
 //! The faults, in the order of their numbers in the fault matrix.
 
-use super::inject::{control, edge, frames, links, postgres, redis, time};
+use super::inject::{control, edge, failover, frames, links, postgres, redis, time};
 use super::scene::Scene;
 use crate::stack::disk::Disk;
 use crate::stack::ground::Ground;
@@ -148,6 +148,10 @@ fn month_end(options: &mut Options) {
     options.clock = Some(Clock::MonthEnd);
 }
 
+fn cluster(options: &mut Options) {
+    options.cluster = true;
+}
+
 /// Every fault this runner can cause.
 pub(super) const CATALOGUE: &[Fault] = &[
     Fault {
@@ -279,6 +283,22 @@ pub(super) const CATALOGUE: &[Fault] = &[
             "kill -9 of Redis and an immediate restart, again and again",
             |scene| Box::pin(redis::restarted(scene)),
         )
+    },
+    Fault {
+        quick: false,
+        prepare: Some(proxies),
+        ..fault(
+            "f19_failover_to_lagging_replica",
+            "a Redis replica that lags takes its primary's place",
+            |scene| Box::pin(failover::to_a_replica_that_lags(scene)),
+        )
+    },
+    Fault {
+        quick: false,
+        prepare: Some(cluster),
+        ..fault("f19_cluster_failover", "masters of a Redis Cluster die and are replaced", |scene| {
+            Box::pin(failover::in_a_cluster(scene))
+        })
     },
     Fault {
         quick: false,

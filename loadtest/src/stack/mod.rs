@@ -1,6 +1,7 @@
 //! The whole system, private to one run: Postgres, Redis, control plane and edge on free ports, with all
 //! their data in one folder that is removed at the end. Each part can be killed and started again.
 
+pub(crate) mod cluster;
 pub(crate) mod disk;
 pub(crate) mod ground;
 pub(crate) mod servers;
@@ -11,6 +12,7 @@ use crate::programs::{Program, signal};
 use crate::proxy::Proxy;
 use anyhow::{Context, ensure};
 use chrono::{Datelike, Months, NaiveTime};
+use cluster::Cluster;
 use disk::Disk;
 use ground::{Ground, free_ports};
 use servers::{Postgres, Redis};
@@ -54,6 +56,8 @@ pub(crate) struct Options {
     pub(crate) postgres: Vec<String>,
     /// Put misbehaving proxies between the programs and their servers.
     pub(crate) proxies: bool,
+    /// A Redis Cluster instead of one Redis.
+    pub(crate) cluster: bool,
     /// A disk of so many MiB for one part.
     pub(crate) disk: Option<(DiskFor, u32)>,
     /// The edge is handed its listening socket, which outlives it.
@@ -97,6 +101,8 @@ pub(crate) struct Stack {
     pub(crate) proxies: Option<Proxies>,
     /// Redis.
     pub(crate) redis: Redis,
+    /// The cluster that is used in its place, if asked for.
+    pub(crate) cluster: Option<Cluster>,
     /// Postgres.
     pub(crate) postgres: Postgres,
     /// The small disk, if asked for.
@@ -167,6 +173,8 @@ impl Stack {
         let edge_redis = through(proxies.as_ref().map(|all| &all.edge_redis), redis.port());
         let control_redis = through(proxies.as_ref().map(|all| &all.control_redis), redis.port());
         let control_postgres = through(proxies.as_ref().map(|all| &all.control_postgres), pg_port);
+        let cluster = if options.cluster { Some(Cluster::start(&ground.lab, &folder).await?) } else { None };
+        let redis_url = |addr| cluster.as_ref().map_or_else(|| format!("redis://{addr}/"), Cluster::url);
         let common = [
             ("AOS_SECRET", SECRET.to_owned()),
             ("AOS_CLICK_SHARDS", SHARDS.to_string()),
@@ -174,7 +182,7 @@ impl Stack {
         ];
         let mut control_env = common.to_vec();
         control_env.extend([
-            ("AOS_REDIS_URL", format!("redis://{control_redis}/")),
+            ("AOS_REDIS_URL", redis_url(control_redis)),
             ("AOS_DATABASE_URL", format!("postgres://aos@{control_postgres}/postgres")),
             ("AOS_ADDR", local(api).to_string()),
             ("AOS_ADMIN_ADDR", local(api_admin).to_string()),
@@ -198,7 +206,7 @@ impl Stack {
         };
         let mut edge_env = common.to_vec();
         edge_env.extend([
-            ("AOS_REDIS_URL", format!("redis://{edge_redis}/")),
+            ("AOS_REDIS_URL", redis_url(edge_redis)),
             ("AOS_EDGE_ADDR", local(edge_port).to_string()),
             ("AOS_EDGE_ADMIN_ADDR", local(edge_admin).to_string()),
             ("AOS_EDGE_SPOOL_DIR", spool.display().to_string()),
@@ -222,6 +230,7 @@ impl Stack {
             spool,
             proxies,
             redis,
+            cluster,
             postgres,
             folder,
             ground: Arc::clone(ground),

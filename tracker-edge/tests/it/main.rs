@@ -33,6 +33,7 @@ mod ship_drainer;
 mod ship_proxy;
 mod ship_redis;
 mod ship_reports;
+mod ship_sentinel;
 mod shutdown;
 mod spool_kill;
 mod updates;

@@ -3,6 +3,7 @@
 
 pub(super) mod control;
 pub(super) mod edge;
+pub(super) mod failover;
 pub(super) mod frames;
 pub(super) mod links;
 pub(super) mod postgres;
