@@ -9,6 +9,7 @@ use super::model::{Policy, Seen, State, Step, Transaction, Transfer, VERSIONS_MA
 use super::ops::{self, Quote};
 use super::queries;
 use crate::error::{Code, Error, Result};
+use crate::features::payouts::freeze;
 use shared::Clock;
 use shared::id::PayoutId;
 use sqlx::{Connection, PgConnection, PgPool};
@@ -85,7 +86,10 @@ impl<C: Chain> Worker<C> {
             let followed = self.follow(conn, transfer, versions, head, &mut did).await;
             go_on(transfer.payout_id, followed)?;
         }
-        self.sign_due(conn, head, &mut did).await?;
+        // What was signed may be sent again: its nonce lets it through once. A new one might pay twice.
+        if !freeze::is_frozen(conn).await? {
+            self.sign_due(conn, head, &mut did).await?;
+        }
         self.report(conn).await?;
         Ok(did)
     }
