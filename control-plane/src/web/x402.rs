@@ -52,6 +52,11 @@ pub fn shown(headers: &HeaderMap) -> Option<&str> {
 pub async fn around(State(app): State<App>, request: Request, next: Next) -> Response {
     let path = request.uri().path().to_owned();
     let Some(terms) = &app.config().x402 else { return next.run(request).await };
+    let pays = path == TOPUP_PATH || shown(request.headers()).is_some();
+    if pays && let Err(error) = attribution::header::read(request.headers()) {
+        // Already the request that is answered with 402 hears of it: nobody signs a payment for nothing.
+        return ApiError::from(error).into_response();
+    }
     let mut receipt = None;
     if path != TOPUP_PATH && shown(request.headers()).is_some() {
         match settle_first(&app, terms, request.headers(), &path).await {
@@ -86,25 +91,18 @@ pub async fn settle(
 ) -> Result<Settled> {
     let header = shown(headers).unwrap_or_default();
     let url = format!("{}{path}", app.config().api_origin);
-    // It rides along; what is wrong with it does not stop a payment, it is only not kept.
-    let said = attribution::header::read(headers).ok().flatten();
-    let said = said.filter(|said| said.must_be_current(app.clock().now().timestamp()).is_ok());
-    let publisher = match &said {
-        Some(said) => publisher(app, said.agent).await?,
-        None => None,
-    };
+    // Whom the payment is attributed to is said before it is taken, or it is not taken.
+    let said = attribution::header::read(headers)?;
+    let mut publisher = None;
+    if let Some(said) = &said {
+        said.must_be_current(app.clock().now().timestamp())?;
+        let mut conn = app.db_read().acquire().await?;
+        // By its public name: a key is not kept.
+        let found = attribution::ops::named_publisher(&mut conn, said.agent).await?;
+        publisher = Some(shared::id::publisher_name(found));
+    }
     let attribution = (said.map(|said| said.reference), publisher.as_deref());
     ops::take(app, terms, agent, wanted, Shown { header, url: &url, attribution }).await
-}
-
-/// The public name of the publisher that a header names by it or by its key; a key is not kept.
-async fn publisher(app: &App, named: &str) -> Result<Option<String>> {
-    let mut conn = app.db_read().acquire().await?;
-    match attribution::ops::named_publisher(&mut conn, named).await {
-        Ok(publisher) => Ok(Some(shared::id::publisher_name(publisher))),
-        Err(error) if error.code == Code::InvalidValue => Ok(None),
-        Err(error) => Err(error),
-    }
 }
 
 /// Tells the payer's client what became of its payment.

@@ -241,3 +241,32 @@ async fn a_payment_left_open_is_carried_out_by_the_job_once() {
     assert_eq!(balance(&agent).await, json!([5, 0]));
     market.app.audit().await;
 }
+
+#[tokio::test]
+async fn a_wrong_attribution_header_is_said_before_anything_is_paid() {
+    let mut market = Market::open().await;
+    let agent = market.app.agent("Payer").await;
+    let now = market.app.now().timestamp();
+    let publisher = shared::id::publisher_name(agent.agent_id());
+    let send = async |header: String, payment: Option<&str>| {
+        let request = agent.request("POST", "/api/wallet/topup").header("x-sl-attribution", header);
+        let request = match payment {
+            Some(payment) => request.header("payment-signature", payment),
+            None => request,
+        };
+        agent.send(request.json(&json!({"amount": 5, "payment": "x402"}))).await
+    };
+    for wrong in ["nonsense", "atxp_reference=a;agent_key=b", "atxp_reference=a;agent_key=b;ts=1;ts=2"] {
+        // Both of the request that is answered with 402 otherwise, and of the one that pays.
+        for payment in [None, Some("any")] {
+            let reply = send(wrong.to_owned(), payment).await;
+            assert!(reply.is_error(400, "invalid_value").contains("atxp_reference"), "{reply}");
+            assert_eq!(reply.body["field"], "X-SL-Attribution");
+        }
+    }
+    let header = |agent: &str, ts: i64| format!("atxp_reference=atxp_1;agent_key={agent};ts={ts}");
+    send(header("pub_nobody", now), Some("any")).await.is_error(400, "invalid_value");
+    send(header(&publisher, now - 86_401), Some("any")).await.is_error(410, "token_expired");
+    send(header(&publisher, now), None).await.is_error(402, "payment_required");
+    assert_eq!(market.received().await, 0);
+}
