@@ -204,14 +204,20 @@ async fn kill_in_the_middle(
 ) -> anyhow::Result<bool> {
     receiver.clear();
     let wanted = leads * PER_AGENT;
+    let mut killed_at = None;
     for nth in 0..leads {
         cast.lead(&cast.healthy[nth % cast.healthy.len()]).await?;
+        if killed_at.is_none() && receiver.good() >= wanted / 2 {
+            killed_at = Some(kill(stack, receiver).await?);
+        }
     }
-    wait_for("half of the deliveries", || receiver.good() >= wanted / 2).await?;
-    let at = receiver.good();
-    stack.control_plane.kill()?;
-    stack.control_plane.start()?;
-    stack.control_plane.ready().await?;
+    let at = match killed_at {
+        Some(at) => at,
+        None => {
+            wait_for("half of the deliveries", || receiver.good() >= wanted / 2).await?;
+            kill(stack, receiver).await?
+        }
+    };
     wait_for("every delivery", || distinct(&receiver.arrivals("good")).len() >= wanted).await?;
     // What was in flight is sent again when its lease ends: until then it stands as being sent.
     let database = stack.database().await?;
@@ -244,6 +250,15 @@ async fn kill_in_the_middle(
         contents.len() - ids.len()
     ));
     Ok(ids.len() == wanted && contents.len() == ids.len() && events.len() == leads && at < wanted)
+}
+
+/// Kills the control plane and starts it again; gives how many deliveries had arrived.
+async fn kill(stack: &mut Stack, receiver: &Receiver) -> anyhow::Result<usize> {
+    let at = receiver.good();
+    stack.control_plane.kill()?;
+    stack.control_plane.start()?;
+    stack.control_plane.ready().await?;
+    Ok(at)
 }
 
 fn distinct(arrivals: &[Arrival]) -> HashSet<&str> {
