@@ -28,6 +28,12 @@ pub enum Class {
     Gone,
     /// Too large a body.
     TooLarge,
+    /// Too long an address.
+    TooLong,
+    /// Too large headers.
+    HeadersTooLarge,
+    /// It did not arrive in time.
+    TooSlow,
     /// Not JSON.
     UnsupportedMedia,
     /// Well-formed and understood, but not creditable.
@@ -133,6 +139,14 @@ codes! {
     PayoutsFrozen = "payouts_frozen", Unavailable;
     /// The body is larger than allowed
     PayloadTooLarge = "payload_too_large", TooLarge;
+    /// The request is not well-formed HTTP
+    MalformedRequest = "malformed_request", Invalid;
+    /// The address is longer than allowed
+    UriTooLong = "uri_too_long", TooLong;
+    /// The headers are larger than allowed
+    HeadersTooLarge = "headers_too_large", HeadersTooLarge;
+    /// The body did not arrive in time
+    RequestTimeout = "request_timeout", TooSlow;
     /// The body is not application/json
     UnsupportedMediaType = "unsupported_media_type", UnsupportedMedia;
     /// Too many requests; wait as long as Retry-After says

@@ -11,6 +11,7 @@ use std::time::Duration;
 pub const FAMILIES: &[(&str, &str)] = &[
     ("cp_requests_total", "Requests answered, by route, method and status"),
     ("cp_request_seconds", "Time from request to reply, by route"),
+    ("cp_unreadable_requests_total", "Requests that are not HTTP or too long to be read, by status"),
     ("cp_request_panics_total", "Handlers that panicked; each is a bug"),
     ("cp_request_retries_total", "Requests that lost a race (deadlock, serialization) and were run again"),
     ("cp_accept_errors_total", "Connections that could not be accepted"),

@@ -21,6 +21,7 @@ pub const REACH_MAX: i64 = 100_000;
 
 /// Which page of a list.
 #[derive(Clone, Copy, Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct PageQuery {
     /// Page, from 1.

@@ -180,6 +180,8 @@ See both counted:
 
 curl -s '{api}/api/usage' -H 'Authorization: Bearer {}'
 
+Every documented example, in order: control-plane/tests/tour.sh {api} {tracking}
+
 {how_to_stop} Logs: `cargo xtask logs`.",
         ports.edge_admin,
         ports.api_admin,

@@ -5,6 +5,8 @@
 
 use crate::app::App;
 use crate::error::{Code, Error, Result};
+use crate::web::decode::decode_error;
+pub use crate::web::decode::{nearest, parse_json};
 use crate::web::respond::ApiError;
 use axum::RequestPartsExt;
 use axum::body::Bytes;
@@ -13,9 +15,13 @@ use http::request::Parts;
 use http::{HeaderMap, Method, header};
 use serde::de::DeserializeOwned;
 use std::str::FromStr;
+use std::time::Duration;
 
 /// Bytes of a body at most.
 pub const BODY_LEN_MAX: usize = 64 * 1024;
+/// How long a whole body may take: 64 KiB arrive in it at 7 KB a second. One that drips holds its connection
+/// no longer than this.
+pub const BODY_FOR: Duration = Duration::from_secs(10);
 
 /// An id in the path; anything else is `invalid_id`.
 ///
@@ -118,24 +124,45 @@ impl FromRequest<App> for Payload {
             None => None,
             Some(value) => Some(idempotency_key(value)?),
         };
-        let bytes = Bytes::from_request(request, app).await.map_err(|rejection| {
-            let too_large = rejection.status() == http::StatusCode::PAYLOAD_TOO_LARGE;
-            Some(if too_large {
-                Error::new(
-                    Code::PayloadTooLarge,
-                    format!("The body is larger than {BODY_LEN_MAX} bytes."),
-                    format!("Send a JSON body of at most {BODY_LEN_MAX} bytes."),
-                )
-            } else {
-                Error::new(
-                    Code::InvalidValue,
-                    "The body ended before it was complete.",
-                    "Send the whole body, as long as Content-Length says.",
-                )
-            })
-        });
+        let bytes = read_body(request, app).await.map_err(Some);
         Ok(Self { method, path, idempotency_key, headers, bytes })
     }
+}
+
+/// Marks a request whose body did not arrive in time; its handler says so, at its place in the order of refusals.
+#[derive(Clone, Copy, Debug)]
+pub struct TooSlow;
+
+/// Takes a whole body in, within [`BODY_LEN_MAX`] and [`BODY_FOR`].
+pub async fn read_body(request: Request, app: &App) -> Result<Bytes> {
+    let late = request.extensions().get::<TooSlow>().is_some();
+    let reading = async { if late { None } else { Some(Bytes::from_request(request, app).await) } };
+    let Ok(Some(read)) = tokio::time::timeout(BODY_FOR, reading).await else {
+        let seconds = BODY_FOR.as_secs();
+        return Err(Error::new(
+            Code::RequestTimeout,
+            format!("The body did not arrive within {seconds} seconds."),
+            format!(
+                "Send the same request again with the whole body within {seconds} seconds; with an Idempotency-Key it runs once."
+            ),
+        ));
+    };
+    read.map_err(|rejection| {
+        let too_large = rejection.status() == http::StatusCode::PAYLOAD_TOO_LARGE;
+        if too_large {
+            Error::new(
+                Code::PayloadTooLarge,
+                format!("The body is larger than {BODY_LEN_MAX} bytes."),
+                format!("Send a JSON body of at most {BODY_LEN_MAX} bytes."),
+            )
+        } else {
+            Error::new(
+                Code::InvalidValue,
+                "The body ended before it was complete.",
+                "Send the whole body, as long as Content-Length says.",
+            )
+        }
+    })
 }
 
 fn idempotency_key(value: &http::HeaderValue) -> Result<String> {
@@ -189,6 +216,14 @@ impl Payload {
     }
 
     fn check_content_type(&self) -> Result<()> {
+        let encoding = self.headers.get(header::CONTENT_ENCODING);
+        if encoding.is_some_and(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity")) {
+            return Err(Error::new(
+                Code::UnsupportedMediaType,
+                "The body is compressed.",
+                "Send the JSON body as it is, without the header Content-Encoding.",
+            ));
+        }
         let content_type = self.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
         let essence = content_type.and_then(|text| text.split(';').next()).unwrap_or_default().trim();
         let subtype = essence.strip_prefix("application/").unwrap_or_default();
@@ -203,131 +238,6 @@ impl Payload {
             "Send the header `Content-Type: application/json` and a JSON body.",
         ))
     }
-}
-
-/// Parses JSON, naming the field that is wrong and what would be right.
-pub fn parse_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
-    // serde would take a list for a struct, member by member.
-    if bytes.trim_ascii_start().first().is_some_and(|first| b"[\"0123456789-tfn".contains(first)) {
-        return Err(Error::invalid(
-            "body",
-            "The body is not a JSON object.",
-            "Send a JSON object as the body, such as {\"name\":\"MyAgent\"}.",
-        ));
-    }
-    let mut deserializer = serde_json::Deserializer::from_slice(bytes);
-    let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
-        let inner = error.inner();
-        match inner.classify() {
-            serde_json::error::Category::Data => {
-                decode_error("field", &error.path().to_string(), &inner.to_string())
-            }
-            _ => broken_json(inner, bytes),
-        }
-    })?;
-    deserializer.end().map_err(|error| broken_json(&error, bytes))?;
-    Ok(value)
-}
-
-fn broken_json(error: &serde_json::Error, bytes: &[u8]) -> Error {
-    if bytes.trim_ascii().is_empty() {
-        return Error::new(
-            Code::InvalidValue,
-            "The body is empty.",
-            "Send a JSON object as the body, such as {\"name\":\"MyAgent\"}.",
-        );
-    }
-    let what = error.to_string();
-    let what = what.split(" at line ").next().unwrap_or_default();
-    Error::new(
-        Code::InvalidValue,
-        format!("The body is not valid JSON: {what} at line {}, column {}.", error.line(), error.column()),
-        "Send one complete JSON object: double quotes around names and texts, no comma after the last member, every brace closed.",
-    )
-}
-
-/// Turns serde's words about one field into ours. serde says, for instance,
-/// ``unknown field `x`, expected one of `a`, `b` at line 1 column 9``.
-fn decode_error(kind: &str, path: &str, message: &str) -> Error {
-    let message = message.split(" at line ").next().unwrap_or_default();
-    let path = if path == "." || path == "?" { "" } else { path };
-    let mut quoted = message.split('`').skip(1).step_by(2).map(str::to_owned);
-    if message.starts_with("missing field") {
-        let name = join(path, &quoted.next().unwrap_or_default());
-        return Error::missing(&name, format!("Add `{name}` to the request."));
-    }
-    if message.starts_with("unknown field") || message.starts_with("unknown variant") {
-        let given = quoted.next().unwrap_or_default();
-        let allowed: Vec<String> = quoted.collect();
-        let list = allowed.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
-        let nearest = nearest(&given, &allowed);
-        let shown = shorten(&given);
-        if message.starts_with("unknown field") {
-            let name = join(path, &given);
-            let fix = match nearest {
-                Some(nearest) => format!("Did you mean `{nearest}`? Allowed here: {list}."),
-                None if allowed.is_empty() => format!("Leave out `{shown}`: nothing is allowed here."),
-                None => format!("Leave out `{shown}`. Allowed here: {list}."),
-            };
-            return Error::invalid(&shorten(&name), format!("There is no {kind} `{shown}`."), fix);
-        }
-        let fix = match nearest {
-            Some(nearest) => format!("Did you mean `{nearest}`? Allowed values of `{path}`: {list}."),
-            None => format!("Send one of the allowed values of `{path}`: {list}."),
-        };
-        return Error::invalid(path, format!("`{path}` cannot be `{shown}`."), fix);
-    }
-    if message.starts_with("duplicate field") {
-        let name = join(path, &quoted.next().unwrap_or_default());
-        return Error::invalid(
-            &name,
-            format!("The {kind} `{name}` is given twice."),
-            format!("Send `{name}` once."),
-        );
-    }
-    let name = if path.is_empty() { "body" } else { path };
-    let message = shorten_to(message, 200);
-    Error::invalid(
-        name,
-        format!("The {kind} `{name}` is not what it should be: {message}."),
-        format!("Send `{name}` with the type and range that /docs shows for this call."),
-    )
-}
-
-fn join(path: &str, name: &str) -> String {
-    // The path of a missing or unknown field may end in the field itself.
-    if path.is_empty() || path == name || path.ends_with(&format!(".{name}")) {
-        if path.is_empty() { name.to_owned() } else { path.to_owned() }
-    } else {
-        format!("{path}.{name}")
-    }
-}
-
-/// The allowed name closest to what was given, if any is close enough to be meant.
-pub fn nearest(given: &str, allowed: &[impl AsRef<str>]) -> Option<String> {
-    let given = given.to_lowercase().replace(['-', ' '], "_");
-    allowed
-        .iter()
-        .map(|name| (strsim::jaro_winkler(&given, name.as_ref()), name.as_ref()))
-        .filter(|(likeness, _)| *likeness >= 0.82)
-        .max_by(|left, right| left.0.total_cmp(&right.0))
-        .map(|(_, name)| name.to_owned())
-}
-
-/// What a client sent is echoed in 64 bytes at most.
-fn shorten(text: &str) -> String {
-    shorten_to(text, 64)
-}
-
-fn shorten_to(text: &str, bytes_max: usize) -> String {
-    if text.len() <= bytes_max {
-        return text.to_owned();
-    }
-    let mut end = bytes_max;
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    format!("{}…", text.get(..end).unwrap_or_default())
 }
 
 /// The body of a call that takes none: nothing, or an object without members.
@@ -372,7 +282,3 @@ impl<T> Patch<T> {
         }
     }
 }
-
-#[cfg(test)]
-#[path = "extract/tests.rs"]
-mod tests;

@@ -10,13 +10,29 @@ use crate::web::respond::ApiError;
 use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use http::{HeaderValue, Method, Uri, header};
+use http::{HeaderValue, Uri, header};
 use shared::id::EventId;
 use std::time::Instant;
 use tracing::Instrument;
 
 /// The header a request is known by in logs.
 pub const REQUEST_ID: &str = "x-request-id";
+
+/// Bytes of an address at most, path and query. The longest that a call can need has about 1,000.
+pub const URI_LEN_MAX: usize = 8 * 1024;
+
+fn uri_len(uri: &Uri) -> usize {
+    uri.path_and_query().map_or(0, |address| address.as_str().len())
+}
+
+/// 414; also what stands in for hyper's own.
+pub fn uri_too_long() -> Error {
+    Error::new(
+        Code::UriTooLong,
+        format!("The address, path and query, is longer than {URI_LEN_MAX} bytes."),
+        "Shorten the query: lists give at most 100 rows a page and go on with `cursor`; send data in a JSON body.",
+    )
+}
 
 /// Everything around a request.
 pub async fn around(State(app): State<App>, mut request: Request, next: Next) -> Response {
@@ -31,13 +47,17 @@ pub async fn around(State(app): State<App>, mut request: Request, next: Next) ->
         request.method = %method,
         request.route = route,
     );
-    let task = app.tasks().spawn(next.run(request).instrument(span.clone()));
-    let mut response = match task.await {
-        Ok(response) => response,
-        Err(panic) => {
-            metrics::counter!("cp_request_panics_total").increment(1);
-            let _entered = span.enter();
-            ApiError::from(Error::bug(anyhow::anyhow!("handler panicked: {panic}"))).into_response()
+    let uri = request.uri().clone();
+    let mut response = if uri_len(&uri) > URI_LEN_MAX {
+        refuse(&uri, uri_too_long())
+    } else {
+        match app.tasks().spawn(next.run(request).instrument(span.clone())).await {
+            Ok(response) => response,
+            Err(panic) => {
+                metrics::counter!("cp_request_panics_total").increment(1);
+                let _entered = span.enter();
+                refuse(&uri, Error::bug(anyhow::anyhow!("handler panicked: {panic}")))
+            }
         }
     };
     let headers = response.headers_mut();
@@ -60,31 +80,9 @@ fn request_id(request: &Request) -> HeaderValue {
 }
 
 /// The answer in the shape of the API whose path it is.
-fn refuse(uri: &Uri, error: Error) -> Response {
+pub(super) fn refuse(uri: &Uri, error: Error) -> Response {
     if uri.path().starts_with("/v1/") {
         return V1Failure::from(error).into_response();
     }
     ApiError::from(error).into_response()
-}
-
-/// 404 for a route that does not exist.
-pub async fn unknown_route(method: Method, uri: Uri) -> Response {
-    let path: String = uri.path().chars().take(64).collect();
-    let error = Error::new(
-        Code::NotFound,
-        format!("There is no route {method} {path}."),
-        "Look the call up in /openapi.json or /docs; paths are under /api or /v1 and have no slash at the end.",
-    );
-    refuse(&uri, error)
-}
-
-/// 405 for a route with another method.
-pub async fn wrong_method(method: Method, uri: Uri) -> Response {
-    let path: String = uri.path().chars().take(64).collect();
-    let error = Error::new(
-        Code::MethodNotAllowed,
-        format!("{path} does not answer {method}."),
-        "Use one of the methods in the Allow header of this reply.",
-    );
-    refuse(&uri, error)
 }

@@ -2,11 +2,14 @@
 
 pub mod client_address;
 pub mod cors;
+pub mod decode;
 pub mod egress;
 pub mod extract;
 pub mod idempotency;
+pub mod known_routes;
 pub mod middleware;
 pub mod openapi;
+pub mod own_words;
 pub mod public_posts;
 pub mod rate_limit;
 pub mod respond;

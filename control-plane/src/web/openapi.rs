@@ -2,6 +2,9 @@
 
 use crate::app::App;
 use crate::config::Config;
+use crate::error::Code;
+use crate::web::extract::{BODY_FOR, BODY_LEN_MAX};
+use crate::web::{middleware, respond};
 use axum::Router;
 use axum::routing::get;
 use http::StatusCode;
@@ -24,6 +27,8 @@ struct Document;
 /// The document before the routes are added.
 pub fn document() -> utoipa::openapi::OpenApi {
     let mut document = Document::openapi();
+    let about = document.info.description.get_or_insert_default();
+    about.push_str(&error_table());
     let components = document.components.get_or_insert_default();
     for (name, description) in [
         ("agent_key", "An agent key, `aos_live_…`, from POST /api/auth/signup."),
@@ -36,6 +41,20 @@ pub fn document() -> utoipa::openapi::OpenApi {
     }
     crate::features::webhooks::describe::add(&mut document);
     document
+}
+
+/// Every code with its status and meaning, for whoever reads the description.
+fn error_table() -> String {
+    let rows = Code::ALL.iter().map(|code| {
+        let status = respond::status(code.class()).as_u16();
+        format!("| `{}` | {status} | {} |\n", code.as_str(), code.meaning().trim())
+    });
+    format!(
+        "\n\nBeside what each call lists, every call can answer: `method_not_allowed`, `rate_limited`, `malformed_request`, `uri_too_long` (more than {} bytes), `headers_too_large`, and with a body `payload_too_large` (more than {BODY_LEN_MAX} bytes) and `request_timeout` (not whole within {} s). Headers that do not arrive within 10 s close the connection without an answer.\n\n| error | HTTP | meaning |\n|---|---|---|\n{}",
+        middleware::URI_LEN_MAX,
+        BODY_FOR.as_secs(),
+        rows.collect::<String>(),
+    )
 }
 
 /// The document as served from `config.api_origin`.
@@ -56,6 +75,7 @@ fn add_common_errors(document: &mut utoipa::openapi::OpenApi) {
             let errors = [
                 (true, "500", "internal: our fault"),
                 (true, "503", "unavailable: a part is away, try again after Retry-After"),
+                (takes_body, "408", "request_timeout: the body did not arrive in time"),
                 (takes_body, "413", "payload_too_large"),
                 (takes_body, "415", "unsupported_media_type: the body is not application/json"),
             ];

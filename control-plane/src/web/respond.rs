@@ -34,6 +34,9 @@ pub const fn status(class: Class) -> StatusCode {
         Class::Conflict => StatusCode::CONFLICT,
         Class::Gone => StatusCode::GONE,
         Class::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+        Class::TooLong => StatusCode::URI_TOO_LONG,
+        Class::HeadersTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+        Class::TooSlow => StatusCode::REQUEST_TIMEOUT,
         Class::UnsupportedMedia => StatusCode::UNSUPPORTED_MEDIA_TYPE,
         Class::Unprocessable => StatusCode::UNPROCESSABLE_ENTITY,
         Class::TooMany => StatusCode::TOO_MANY_REQUESTS,
@@ -60,6 +63,19 @@ pub struct ErrorBody {
     #[serde(flatten)]
     #[schema(value_type = Object)]
     pub details: serde_json::Map<String, serde_json::Value>,
+}
+
+impl From<Error> for ErrorBody {
+    fn from(error: Error) -> Self {
+        Self {
+            error: error.code.as_str(),
+            message: error.message,
+            fix: error.fix,
+            docs: docs_url(),
+            field: error.field,
+            details: error.details,
+        }
+    }
 }
 
 /// What a handler fails with: an error, or a stored answer that ends the handler early.
@@ -91,19 +107,12 @@ impl IntoResponse for ApiError {
         let class = error.code.class();
         let lost_race = error.lost_race;
         log_cause(&error);
-        let body = ErrorBody {
-            error: error.code.as_str(),
-            message: error.message,
-            fix: error.fix,
-            docs: docs_url(),
-            field: error.field,
-            details: error.details,
-        };
-        let mut response = json(status(class), &body);
-        if let Some(lacking) = error.lacking {
+        let (retry_after, lacking) = (error.retry_after, error.lacking);
+        let mut response = json(status(class), &ErrorBody::from(error));
+        if let Some(lacking) = lacking {
             response.extensions_mut().insert(Lacking(lacking));
         }
-        if let Some(seconds) = error.retry_after {
+        if let Some(seconds) = retry_after {
             response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
         }
         mark_lost_race(&mut response, lost_race);

@@ -7,7 +7,7 @@
 //! Only requests whose body is announced and fits the limit are kept for another try; a body that drips in
 //! without a length is run once.
 
-use crate::web::extract::BODY_LEN_MAX;
+use crate::web::extract::{BODY_FOR, BODY_LEN_MAX, TooSlow};
 use crate::web::respond::LostRace;
 use crate::workers::backoff::jittered;
 use axum::body::Body;
@@ -28,7 +28,13 @@ pub async fn around(request: Request, next: Next) -> Response {
         return next.run(request).await;
     }
     let (parts, body) = request.into_parts();
-    let bytes = match axum::body::to_bytes(body, BODY_LEN_MAX).await {
+    let reading = axum::body::to_bytes(body, BODY_LEN_MAX);
+    let Ok(read) = tokio::time::timeout(BODY_FOR, reading).await else {
+        let mut request = Request::from_parts(parts, Body::empty());
+        request.extensions_mut().insert(TooSlow);
+        return next.run(request).await;
+    };
+    let bytes = match read {
         Ok(bytes) => bytes,
         // The handler shall see what went wrong with the body, at its place in the order of refusals.
         Err(error) => {

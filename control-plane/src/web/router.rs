@@ -3,16 +3,14 @@
 use crate::app::App;
 use crate::features;
 use crate::surfaces;
-use crate::web::extract::BODY_LEN_MAX;
+use crate::web::extract::{BODY_FOR, BODY_LEN_MAX};
+use crate::web::known_routes::{self, KnownRoutes};
 use crate::web::{cors, middleware, openapi, public_posts, retry, x402};
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use std::time::Duration;
+use std::sync::Arc;
 use tower_http::timeout::RequestBodyTimeoutLayer;
 use utoipa_axum::router::OpenApiRouter;
-
-/// A body that drips is cut off.
-const BODY_FOR: Duration = Duration::from_secs(10);
 
 /// The routes with their descriptions.
 pub fn described() -> OpenApiRouter<App> {
@@ -27,6 +25,7 @@ pub fn described() -> OpenApiRouter<App> {
         .merge(features::stats::routes::router())
         .merge(features::subscriptions::routes::router())
         .merge(features::conversions::routes::router())
+        .merge(features::explain::routes::router())
         .merge(features::programs::routes::router())
         .merge(features::partnerships::routes::router())
         .merge(features::links::routes::router())
@@ -42,12 +41,12 @@ pub fn build(app: &App) -> Router {
     let routes = routes
         .merge(openapi::routes(&document, app.config()))
         .merge(crate::surfaces::docs::routes(&document, app.config()))
-        .fallback(middleware::unknown_route)
-        .method_not_allowed_fallback(middleware::wrong_method)
         .layer(axum::middleware::from_fn(retry::around))
         .layer(axum::middleware::from_fn_with_state(app.clone(), x402::around))
+        .fallback(known_routes::unknown_route)
+        .method_not_allowed_fallback(known_routes::wrong_method)
+        .layer(axum::Extension(Arc::new(KnownRoutes::of(&document))))
         .layer(DefaultBodyLimit::max(BODY_LEN_MAX))
-        .layer(RequestBodyTimeoutLayer::new(BODY_FOR))
         .layer(axum::middleware::from_fn_with_state(app.clone(), public_posts::around))
         .layer(axum::middleware::from_fn_with_state(app.clone(), middleware::around))
         .with_state(app.clone());

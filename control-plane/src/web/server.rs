@@ -3,6 +3,7 @@
 //! A connection has 10 s to send its headers, also between two requests, so idle ones are closed;
 //! 64 KiB of headers; TCP gives up on a peer that takes nothing after 15 s.
 
+use crate::web::own_words::OwnWords;
 use anyhow::Context;
 use axum::Router;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -55,7 +56,8 @@ pub async fn serve(listener: TcpListener, router: Router, shutdown: Shutdown, pa
         // Only speeds replies up; a socket that refuses it still works.
         stream.set_nodelay(true).ok();
         let router = router.clone().layer(axum::Extension(Peer(peer)));
-        let connection = http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+        let connection =
+            http.serve_connection(TokioIo::new(OwnWords::new(stream)), TowerToHyperService::new(router));
         let connection = graceful.watch(connection.into_owned());
         // A connection that ends with an error ends: the client went away or broke the protocol.
         shutdown.spawn(async move { connection.await.ok() });

@@ -4,6 +4,7 @@
 //! - `features`: every endpoint, a folder per feature
 //! - `money`: random operations at once, then every invariant
 //! - `openapi`: the description says all that calls can answer
+//! - `processes`: the real programs, killed in the middle and taken on the documented tour
 //! - `surfaces`: the other doors into the same features
 //! - `web`: what holds for every route
 //! - `commands`: those that do one thing and end
@@ -16,6 +17,7 @@ mod features;
 mod harness;
 mod money;
 mod openapi;
+mod processes;
 mod surfaces;
 mod web;
 mod workers;

@@ -4,7 +4,7 @@ use super::ops;
 use super::wire::{AgentRuntimeResponse, AttributionEventResponse, EventsQuery, RuntimesQuery};
 use crate::app::App;
 use crate::auth;
-use crate::error::Error;
+use crate::error::{Error, Result};
 use crate::page::Paged;
 use crate::web::extract::{Path, Query};
 use crate::web::respond::{self, ErrorBody, Reply};
@@ -37,10 +37,11 @@ async fn list_agent_runtimes(
     State(app): State<App>,
     caller: auth::Agent,
     Path(id): Path<ProgramId>,
-    Query(query): Query<RuntimesQuery>,
+    query: Result<Query<RuntimesQuery>, respond::ApiError>,
 ) -> Reply {
     let mut conn = app.db_read().acquire().await.map_err(Error::from)?;
     ops::must_own(&mut conn, caller.id, id).await?;
+    let Query(query) = query?;
     let page = ops::list_runtimes(&mut conn, id, query.span()?, query.page()?).await?;
     Ok(respond::ok(&page.map(AgentRuntimeResponse::from).answering(&query)?))
 }
@@ -63,10 +64,11 @@ async fn list_attribution_events(
     State(app): State<App>,
     caller: auth::Agent,
     Path(id): Path<ProgramId>,
-    Query(query): Query<EventsQuery>,
+    query: Result<Query<EventsQuery>, respond::ApiError>,
 ) -> Reply {
     let mut conn = app.db_read().acquire().await.map_err(Error::from)?;
     ops::must_own(&mut conn, caller.id, id).await?;
+    let Query(query) = query?;
     let runtime = query.agent_runtime.as_deref();
     let page = ops::list_events(&mut conn, id, runtime, query.span()?, query.page()?).await?;
     Ok(respond::ok(&page.map(AttributionEventResponse::from).answering(&query)?))

@@ -6,6 +6,7 @@
 use super::model::Tracked;
 use super::queries;
 use crate::error::{Code, Error, Result};
+use crate::web::rate_limit::{Limit, WithoutRedis};
 use shared::click_id::ClickIdKey;
 use shared::id::AgentId;
 use shared::{ClickClass, ClickId, Clock, LinkKey};
@@ -13,6 +14,9 @@ use sqlx::PgConnection;
 
 /// The spool tag that no edge has.
 pub const SPOOL_TAG: u32 = 0;
+/// How many an account may report. Each can cost the advertiser money, and its affiliates report them too.
+pub const LIMIT: Limit =
+    Limit { name: "track-click", max: 1000, window_seconds: 60, without_redis: WithoutRedis::CountLocally };
 /// The client declared itself an agent by its key.
 pub const CLASS: ClickClass = ClickClass::Agent;
 
@@ -23,6 +27,8 @@ pub struct Recorded {
     pub click_id: String,
     /// What it says.
     pub click: ClickId,
+    /// Whether the program counts its class, and so it is metered.
+    pub counted: bool,
 }
 
 /// The link's two sides may report clicks on it, and nobody else.
@@ -56,8 +62,9 @@ pub async fn record(
     let now = clock.now();
     let seq = queries::next_click_seq(conn).await?;
     let click = ClickId { at_ms: now.timestamp_millis(), spool_tag: SPOOL_TAG, seq, link: key };
-    queries::insert_click(conn, &click, tracked.advertiser_number, CLASS, now).await?;
+    let counted = tracked.pay_classes.contains(CLASS);
+    queries::insert_click(conn, &click, tracked.advertiser_number, (CLASS, counted), now).await?;
     let text = ids.mint(&click);
     let click_id = std::str::from_utf8(&text).map_err(Error::bug)?.to_owned();
-    Ok(Recorded { click_id, click })
+    Ok(Recorded { click_id, click, counted })
 }

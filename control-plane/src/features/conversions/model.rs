@@ -7,6 +7,7 @@ use crate::money::Micros;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 use shared::ClickId;
+use shared::click::ClassSet;
 use shared::id::{AgentId, CommissionId, ConversionId, LinkId, PartnershipId, PayoutId, ProgramId};
 use utoipa::ToSchema;
 
@@ -160,6 +161,8 @@ pub struct Tracked {
     pub hold_days: i32,
     /// After how long a pending conversion is approved by itself.
     pub auto_approve_days: i32,
+    /// Classes of clicks that are metered and credited.
+    pub pay_classes: ClassSet,
 }
 
 impl Tracked {

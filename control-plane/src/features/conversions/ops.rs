@@ -20,6 +20,9 @@ use sqlx::PgConnection;
 /// Conversions approved by themselves in one transaction.
 const OVERDUE_MAX: i64 = 100;
 
+/// The reason of conversions that nobody decided in time.
+pub const APPROVED_BY_ITSELF: &str = "approved by itself: left pending too long";
+
 /// The only currency so far: wallets and payouts are in dollars.
 pub const CURRENCY: &str = "usd";
 
@@ -254,8 +257,7 @@ pub async fn decide(
 pub async fn approve_overdue(conn: &mut PgConnection, clock: &dyn Clock, limit: i64) -> Result<usize> {
     let overdue = queries::lock_overdue(conn, clock.now(), limit).await?;
     for id in &overdue {
-        decide(conn, clock, *id, Decision::Approved, Some("approved by itself: left pending too long"))
-            .await?;
+        decide(conn, clock, *id, Decision::Approved, Some(APPROVED_BY_ITSELF)).await?;
     }
     Ok(overdue.len())
 }

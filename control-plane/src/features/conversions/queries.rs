@@ -6,6 +6,7 @@ use crate::features::commissions::rules::Terms;
 use crate::money::Micros;
 use crate::page::Page;
 use chrono::{DateTime, Utc};
+use shared::click::ClassSet;
 use shared::id::{AgentId, CommissionId, ConversionId, LinkId, PartnershipId, PayoutId, ProgramId, RefundId};
 use shared::{ClickClass, ClickId, LinkKey};
 use sqlx::PgConnection;
@@ -30,6 +31,7 @@ struct TrackedRow {
     attribution_days: i32,
     hold_days: i32,
     auto_approve_days: i32,
+    pay_classes: i16,
 }
 
 fn terms(rate_bp: Option<i32>, fixed: Option<Micros>) -> Result<Terms> {
@@ -47,7 +49,8 @@ pub(crate) async fn find_tracked(conn: &mut PgConnection, key: LinkKey) -> Resul
                 programs.status AS program_status, programs.advertiser_id,
                 agents.number AS advertiser_number, partnerships.affiliate_id,
                 programs.commission_rate_bp, programs.commission_fixed_micros,
-                programs.attribution_days, programs.hold_days, programs.auto_approve_days
+                programs.attribution_days, programs.hold_days, programs.auto_approve_days,
+                programs.pay_classes
            FROM links
            JOIN partnerships ON partnerships.id = links.partnership_id
            JOIN programs ON programs.id = links.program_id
@@ -74,6 +77,7 @@ pub(crate) async fn find_tracked(conn: &mut PgConnection, key: LinkKey) -> Resul
             attribution_days: row.attribution_days,
             hold_days: row.hold_days,
             auto_approve_days: row.auto_approve_days,
+            pay_classes: ClassSet(row.pay_classes.cast_unsigned()),
         })
     };
     row.map(tracked).transpose()
@@ -369,7 +373,7 @@ pub(crate) async fn insert_click(
     conn: &mut PgConnection,
     click: &ClickId,
     advertiser_number: i32,
-    class: ClickClass,
+    (class, billable): (ClickClass, bool),
     now: DateTime<Utc>,
 ) -> Result<()> {
     // Without its day's partition a row would go to the default one and keep the partition from being made.
@@ -377,7 +381,7 @@ pub(crate) async fn insert_click(
         "WITH missing AS MATERIALIZED (
              SELECT ($1 AT TIME ZONE 'UTC')::DATE AS day
               WHERE to_regclass(format('clicks_%s', to_char($1 AT TIME ZONE 'UTC', 'YYYYMMDD'))) IS NULL),
-              alone AS MATERIALIZED (SELECT day, pg_advisory_xact_lock(hashtext('click partitions')) FROM missing)
+              alone AS MATERIALIZED (SELECT day, pg_advisory_xact_lock(hashtextextended('click partitions', 0)) FROM missing)
          SELECT ensure_click_partitions(day, day) FROM alone",
     )
     .bind(now)
@@ -389,7 +393,7 @@ pub(crate) async fn insert_click(
              INSERT INTO clicks (at, seq, link_key, visitor, spool_tag, advertiser, class, flags, country)
              VALUES ($1, $2, $3, 0, $4, $5, $6, $7, 0))
          INSERT INTO click_deltas (advertisers, link_keys, hours, classes, billable, counts, created_at)
-         VALUES (ARRAY[$5], ARRAY[$3], ARRAY[$8], ARRAY[$6], ARRAY[TRUE], ARRAY[1], $1)",
+         VALUES (ARRAY[$5], ARRAY[$3], ARRAY[$8], ARRAY[$6], ARRAY[$9], ARRAY[1], $1)",
     )
     .bind(now)
     .bind(click.seq as i64)
@@ -397,8 +401,9 @@ pub(crate) async fn insert_click(
     .bind(click.spool_tag as i32)
     .bind(advertiser_number)
     .bind(i16::from(class as u8))
-    .bind(i16::from(shared::click::FLAG_BILLABLE))
+    .bind(if billable { i16::from(shared::click::FLAG_BILLABLE) } else { 0 })
     .bind(hour)
+    .bind(billable)
     .execute(conn)
     .await?;
     Ok(())

@@ -18,8 +18,10 @@ use crate::page::Paged;
 use crate::text;
 use crate::time;
 use crate::web::extract::{Path, Payload, Query};
-use crate::web::respond::{self, ErrorBody, Reply};
+use crate::web::rate_limit;
+use crate::web::respond::{self, ApiError, ErrorBody, Reply};
 use axum::extract::State;
+use axum::response::{IntoResponse, Response};
 use shared::LinkKey;
 use shared::id::{AgentId, ConversionId, ProgramId};
 use sqlx::PgConnection;
@@ -88,7 +90,8 @@ async fn track_conversion(State(app): State<App>, caller: auth::Agent, mut paylo
 /// Report a click that could not go through the redirect
 ///
 /// For the link's affiliate and its program's advertiser. Costs the advertiser $0.002, or counts against
-/// the month's allowance; beyond it the click is recorded and not billed, as on the redirect.
+/// the month's allowance; beyond it the click is recorded and not billed, as on the redirect. At most 1,000
+/// a minute for each caller.
 #[utoipa::path(
     post, path = "/api/conversions/track-click", tag = "conversions", operation_id = "track_click",
     request_body = TrackClickRequest,
@@ -101,14 +104,31 @@ async fn track_conversion(State(app): State<App>, caller: auth::Agent, mut paylo
         (status = 409, description = "invalid_state: the program is not active; idempotency_key_reused", body = ErrorBody),
         (status = 413, description = "payload_too_large", body = ErrorBody),
         (status = 415, description = "unsupported_media_type", body = ErrorBody),
+        (status = 429, description = "rate_limited: 1,000 a minute", body = ErrorBody),
     ),
 )]
-async fn track_click(State(app): State<App>, caller: auth::Agent, mut payload: Payload) -> Reply {
+async fn track_click(
+    State(app): State<App>,
+    caller: auth::Agent,
+    payload: Payload,
+) -> Result<Response, ApiError> {
+    let standing = rate_limit::take(&app, &clicks::LIMIT, &caller.id.to_string()).await?;
+    let reply = if standing.allowed {
+        track_click_within_limit(&app, &caller, payload).await
+    } else {
+        Err(standing.refusal().into())
+    };
+    let mut response = reply.into_response();
+    standing.write(response.headers_mut());
+    Ok(response)
+}
+
+async fn track_click_within_limit(app: &App, caller: &auth::Agent, mut payload: Payload) -> Reply {
     let request: TrackClickRequest = payload.json()?;
-    let mut unit = payload.unit(&app, &caller.id.to_string()).await?;
+    let mut unit = payload.unit(app, &caller.id.to_string()).await?;
     let (key, tracked) = ops::load_tracked(&mut unit, app.token_key(), &request.tracking_token).await?;
     clicks::must_be_party(&tracked, caller.id)?;
-    let click = record_click(&mut unit, &app, key, tracked).await?;
+    let click = record_click(&mut unit, app, key, tracked).await?;
     unit.created(&click).await
 }
 
@@ -122,6 +142,8 @@ async fn record_click(
     Ok(ClickResponse {
         click_id: recorded.click_id,
         event_type: "click",
+        class: clicks::CLASS.name(),
+        counted: recorded.counted,
         tracking_token: tracked.token,
         link_id: tracked.link_id.uuid(),
         program_id: tracked.program_id.uuid(),
@@ -234,10 +256,11 @@ async fn list_agent_conversions(
     State(app): State<App>,
     caller: auth::Agent,
     Path(id): Path<AgentId>,
-    Query(query): Query<ConversionsQuery>,
+    query: Result<Query<ConversionsQuery>, ApiError>,
 ) -> Reply {
     let mut conn = app.db_read().acquire().await?;
     must_be(&mut conn, caller.id, id).await?;
+    let Query(query) = query?;
     let mut filter = filter(&query)?;
     if filter.affiliate_id.is_some_and(|other| other != id) {
         return Err(Error::invalid(
@@ -269,10 +292,11 @@ async fn list_program_conversions(
     State(app): State<App>,
     caller: auth::Agent,
     Path(id): Path<ProgramId>,
-    Query(query): Query<ConversionsQuery>,
+    query: Result<Query<ConversionsQuery>, ApiError>,
 ) -> Reply {
     let mut conn = app.db_read().acquire().await?;
     must_own_program(&mut conn, caller.id, id).await?;
+    let Query(query) = query?;
     let mut filter = filter(&query)?;
     filter.program_id = Some(id);
     list(&mut conn, &filter, &query).await

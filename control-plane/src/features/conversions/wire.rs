@@ -82,6 +82,11 @@ pub struct ClickResponse {
     pub click_id: String,
     /// Always `click`.
     pub event_type: &'static str,
+    /// Its class: who calls an API is an agent.
+    #[schema(example = "agent")]
+    pub class: &'static str,
+    /// Whether the program counts that class, as its `pay_classes` say; if not, it is kept and not metered.
+    pub counted: bool,
     /// The token.
     pub tracking_token: String,
     /// The link.

@@ -143,11 +143,11 @@ async fn list_keys(
     State(app): State<App>,
     caller: auth::Agent,
     Path(id): Path<AgentId>,
-    Query(page): Query<PageQuery>,
+    page: Result<Query<PageQuery>, respond::ApiError>,
 ) -> Reply {
     let mut conn = app.db_read().acquire().await?;
     must_be(&mut conn, caller.id, id).await?;
-    let page = page.checked()?;
+    let page = page?.0.checked()?;
     let keys = ops::list(&mut conn, id).await?;
     let total = keys.len() as i64;
     let shown = keys.into_iter().skip(page.offset() as usize).take(page.limit() as usize);

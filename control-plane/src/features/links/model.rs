@@ -69,6 +69,15 @@ impl Link {
         }
     }
 
+    /// Where visitors are sent: under the link's own host if it has one, else under ours. The scheme is ours.
+    pub fn tracking_url(&self, tracking_origin: &str) -> String {
+        let scheme = tracking_origin.split_once("://").map_or("https", |(scheme, _)| scheme);
+        match &self.custom_domain {
+            Some(host) => format!("{scheme}://{host}/api/track/{}", self.token),
+            None => format!("{tracking_origin}/api/track/{}", self.token),
+        }
+    }
+
     /// Which side an agent is on; `None` for a stranger, who may not know that it exists.
     pub fn side_of(&self, agent: AgentId) -> Option<Side> {
         if agent == self.advertiser_id {

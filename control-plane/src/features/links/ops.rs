@@ -6,7 +6,9 @@ use super::queries::{self, NewLink};
 use super::wire::{CreateLinkRequest, UpdateLinkRequest};
 use crate::error::{Code, Error, Result};
 use crate::features::partnerships::model::{Partnership, Side, Status as PartnershipStatus};
-use crate::features::{partnerships, programs};
+use crate::features::programs::hosts;
+use crate::features::usage::model::Tier;
+use crate::features::{agents, partnerships, programs};
 use crate::page::{Page, Paged};
 use crate::text;
 use crate::web::extract::Patch;
@@ -14,6 +16,7 @@ use shared::id::{AgentId, LinkId, PartnershipId, ProgramId};
 use shared::{Clock, LinkKey, TokenKey};
 use sqlx::PgConnection;
 use std::collections::HashMap;
+use url::{Host, Url};
 
 /// What making and changing links takes besides the rows.
 #[derive(Clone, Copy)]
@@ -51,6 +54,10 @@ pub async fn create_link(
     let destination =
         check_destination(conn, minting, partnership.program_id, &request.destination_url).await?;
     let sub_id = request.sub_id.as_deref().map(sub_id).transpose()?;
+    let custom_domain = match &request.custom_domain {
+        Some(given) => Some(custom_domain(conn, minting, partnership.affiliate_id, given).await?),
+        None => None,
+    };
     let now = clock.now();
     let id = loop {
         // Two of 2^64 random keys meet once in a universe, and the loop costs nothing.
@@ -65,6 +72,7 @@ pub async fn create_link(
             advertiser: partnership.advertiser_id,
             destination: &destination,
             sub_id: sub_id.as_deref(),
+            custom_domain: custom_domain.as_deref(),
         };
         if let Some(id) = queries::insert_link(conn, &new, now).await? {
             break id;
@@ -101,6 +109,7 @@ pub async fn attribution_link(
         advertiser: partnership.advertiser_id,
         destination: &destination,
         sub_id: Some("agent-attribution"),
+        custom_domain: None,
     };
     let id = queries::insert_link(conn, &new, now)
         .await?
@@ -154,13 +163,20 @@ pub async fn update_link(
         Patch::Set(given) => Some(sub_id(&given)?),
         other => other.apply(link.sub_id.clone()),
     };
+    let custom_domain = match request.custom_domain {
+        // What it has already is no step that would need Pro.
+        Patch::Set(given) if link.custom_domain.as_ref() == Some(&given) => Some(given),
+        Patch::Set(given) => Some(custom_domain(conn, minting, link.affiliate_id, &given).await?),
+        other => other.apply(link.custom_domain.clone()),
+    };
     let moved =
         destination.as_ref().is_some_and(|new| new.url != link.destination_url || link.blocked_at.is_some());
-    if !moved && sub_id == link.sub_id {
+    if !moved && sub_id == link.sub_id && custom_domain == link.custom_domain {
         return Ok(link);
     }
     let now = clock.now();
-    queries::update_link(conn, link.id, destination.as_ref(), sub_id.as_deref(), now).await?;
+    let labels = (sub_id.as_deref(), custom_domain.as_deref());
+    queries::update_link(conn, link.id, destination.as_ref(), labels, now).await?;
     if moved {
         queries::insert_outbox(conn, link.id, now).await?;
     }
@@ -208,6 +224,49 @@ async fn check_destination(
 
 fn sub_id(given: &str) -> Result<String> {
     text::line("sub_id", given, 100)
+}
+
+/// Checks a host of the affiliate's own. Any will do that is a name and not ours: a wrong one only makes a
+/// link that leads nowhere, and edges answer under every name that points to them.
+async fn custom_domain(
+    conn: &mut PgConnection,
+    minting: Minting<'_>,
+    affiliate: AgentId,
+    given: &str,
+) -> Result<String> {
+    if agents::ops::load_agent(conn, affiliate).await?.tier != Tier::Pro.as_str() {
+        return Err(Error::new(
+            Code::FeatureRequiresPro,
+            "Links on a domain of your own need Infrastructure Pro.",
+            "Upgrade with POST /api/subscription/pro, or leave `custom_domain` out and use the tracking URL on our domain.",
+        )
+        .on_field("custom_domain"));
+    }
+    let host = domain_name(given).ok_or_else(|| {
+        Error::invalid(
+            "custom_domain",
+            "`custom_domain` is not a domain name.",
+            "Send a host name such as `go.example.com`: without scheme, port or path, at most 253 characters.",
+        )
+    })?;
+    let ours = minting.own_origins.iter().filter_map(|origin| Url::parse(origin).ok());
+    if ours.into_iter().any(|own| hosts::host_of(&own) == host) {
+        return Err(Error::invalid(
+            "custom_domain",
+            "`custom_domain` is our own.",
+            "Leave `custom_domain` out: the tracking URL is on our domain then.",
+        ));
+    }
+    Ok(host)
+}
+
+/// A name with a dot in it, as the URL standard writes it.
+fn domain_name(given: &str) -> Option<String> {
+    let trimmed = given.trim().trim_end_matches('.');
+    match Host::parse(trimmed).ok().filter(|_| trimmed.len() <= 253)? {
+        Host::Domain(name) if name.contains('.') && name.len() <= 253 && hosts::is_plain(&name) => Some(name),
+        _ => None,
+    }
 }
 
 fn approved(status: PartnershipStatus) -> Result<()> {

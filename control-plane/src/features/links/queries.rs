@@ -116,6 +116,7 @@ pub(crate) struct NewLink<'a> {
     pub(crate) advertiser: AgentId,
     pub(crate) destination: &'a Destination,
     pub(crate) sub_id: Option<&'a str>,
+    pub(crate) custom_domain: Option<&'a str>,
 }
 
 /// Inserts a link; `None` when the key is taken, with the transaction still usable.
@@ -126,8 +127,8 @@ pub(crate) async fn insert_link(
 ) -> Result<Option<LinkId>> {
     Ok(sqlx::query_scalar(
         "INSERT INTO links (id, key, token, partnership_id, program_id, affiliate_id, advertiser_id,
-                            destination_url, host, sub_id, created_at, updated_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $11)
+                            destination_url, host, sub_id, custom_domain, created_at, updated_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $12)
          ON CONFLICT (key) DO NOTHING
          RETURNING id",
     )
@@ -141,6 +142,7 @@ pub(crate) async fn insert_link(
     .bind(&new.destination.url)
     .bind(&new.destination.host)
     .bind(new.sub_id)
+    .bind(new.custom_domain)
     .bind(now)
     .fetch_optional(conn)
     .await?)
@@ -151,7 +153,7 @@ pub(crate) async fn update_link(
     conn: &mut PgConnection,
     id: LinkId,
     destination: Option<&Destination>,
-    sub_id: Option<&str>,
+    (sub_id, custom_domain): (Option<&str>, Option<&str>),
     now: DateTime<Utc>,
 ) -> Result<()> {
     sqlx::query(
@@ -160,13 +162,15 @@ pub(crate) async fn update_link(
                 host = COALESCE($3, host),
                 blocked_at = CASE WHEN $2 IS NULL THEN blocked_at END,
                 sub_id = $4,
-                updated_at = $5
+                custom_domain = $5,
+                updated_at = $6
           WHERE id = $1",
     )
     .bind(id)
     .bind(destination.map(|destination| &destination.url))
     .bind(destination.map(|destination| &destination.host))
     .bind(sub_id)
+    .bind(custom_domain)
     .bind(now)
     .execute(conn)
     .await?;

@@ -20,6 +20,10 @@ pub struct CreateLinkRequest {
     /// Your label, at most 100 characters.
     #[schema(max_length = 100, example = "newsletter-42")]
     pub sub_id: Option<String>,
+    /// A host of yours that the tracking URL shall have, such as `go.example.com`; needs Pro. Point its DNS
+    /// (CNAME) to the host of our tracking URLs.
+    #[schema(max_length = 253, example = "go.example.com")]
+    pub custom_domain: Option<String>,
 }
 
 /// What changes about a link. Absent members stay.
@@ -35,6 +39,10 @@ pub struct UpdateLinkRequest {
     #[serde(default)]
     #[schema(value_type = Option<String>, max_length = 100)]
     pub sub_id: Patch<String>,
+    /// A host of yours that the tracking URL shall have; needs Pro. `null` goes back to ours.
+    #[serde(default)]
+    #[schema(value_type = Option<String>, max_length = 253)]
+    pub custom_domain: Patch<String>,
 }
 
 /// A tracking link.
@@ -52,7 +60,7 @@ pub struct LinkResponse {
     pub destination_url: String,
     /// The affiliate's label.
     pub sub_id: Option<String>,
-    /// The host it is reached under, when not ours.
+    /// The host it is reached under, when not ours. It stays when Pro ends, so that no link breaks.
     pub custom_domain: Option<String>,
     /// For which partnership.
     pub partnership_id: Uuid,
@@ -80,7 +88,7 @@ impl LinkResponse {
     pub fn new(link: Link, counts: Counts, tracking_origin: &str) -> Self {
         Self {
             id: link.id.uuid(),
-            tracking_url: format!("{tracking_origin}/api/track/{}", link.token),
+            tracking_url: link.tracking_url(tracking_origin),
             status: link.status(),
             token: link.token,
             destination_url: link.destination_url,

@@ -134,9 +134,9 @@ pub async fn set_status(
     Ok(partnership)
 }
 
-/// Cancels every partnership of an affiliate, as cancelling each would.
-pub async fn cancel_all_of(conn: &mut PgConnection, clock: &dyn Clock, affiliate: AgentId) -> Result<()> {
-    for id in queries::list_live_ids(conn, affiliate).await? {
+/// Cancels every partnership of an agent, on either side of it, as cancelling each would.
+pub async fn cancel_all_of(conn: &mut PgConnection, clock: &dyn Clock, agent: AgentId) -> Result<()> {
+    for id in queries::list_live_ids(conn, agent).await? {
         let Some(partnership) = queries::lock_partnership(conn, id).await? else { continue };
         if partnership.status != Status::Cancelled {
             queries::update_status(conn, id, Status::Cancelled, clock.now()).await?;

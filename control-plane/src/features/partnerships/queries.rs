@@ -186,14 +186,15 @@ pub(crate) async fn update_status(
 
 /// The partnerships of an affiliate that are not cancelled yet, by program, so that locks are taken in
 /// one order.
-pub(crate) async fn list_live_ids(conn: &mut PgConnection, affiliate: AgentId) -> Result<Vec<PartnershipId>> {
+pub(crate) async fn list_live_ids(conn: &mut PgConnection, agent: AgentId) -> Result<Vec<PartnershipId>> {
     Ok(sqlx::query_scalar(
         "SELECT id
            FROM partnerships
-          WHERE affiliate_id = $1 AND status <> 'cancelled'
-          ORDER BY program_id",
+          WHERE (affiliate_id = $1 OR program_id IN (SELECT id FROM programs WHERE advertiser_id = $1))
+            AND status <> 'cancelled'
+          ORDER BY program_id, id",
     )
-    .bind(affiliate)
+    .bind(agent)
     .fetch_all(conn)
     .await?)
 }

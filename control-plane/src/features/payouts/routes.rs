@@ -9,7 +9,8 @@ use super::wire::{
 };
 use crate::app::App;
 use crate::auth;
-use crate::error::{Code, Error, Result};
+use crate::error::{Error, Result};
+use crate::features::agents::ops::must_be;
 use crate::features::commissions::claims;
 use crate::features::ledger::model::CURRENCY;
 use crate::page::Paged;
@@ -227,11 +228,12 @@ async fn must_pay(app: &App, caller: auth::Agent, id: PayoutId) -> Result<()> {
         (status = 400, description = "invalid_id", body = ErrorBody),
         (status = 401, description = "api_key_missing, api_key_invalid", body = ErrorBody),
         (status = 403, description = "not_owner", body = ErrorBody),
+        (status = 404, description = "not_found", body = ErrorBody),
     ),
 )]
 async fn get_payout_address(State(app): State<App>, caller: auth::Agent, Path(id): Path<AgentId>) -> Reply {
-    must_be(caller, id)?;
     let mut conn = app.db_read().acquire().await.map_err(Error::from)?;
+    must_be(&mut conn, caller.id, id).await?;
     let address = ops::address(&mut conn, id).await?;
     Ok(respond::ok(&AddressResponse::of(address, app.clock().now())))
 }
@@ -250,6 +252,8 @@ async fn get_payout_address(State(app): State<App>, caller: auth::Agent, Path(id
         (status = 400, description = "invalid_id, missing_field, invalid_value", body = ErrorBody),
         (status = 401, description = "api_key_missing, api_key_invalid", body = ErrorBody),
         (status = 403, description = "not_owner", body = ErrorBody),
+        (status = 404, description = "not_found", body = ErrorBody),
+        (status = 409, description = "idempotency_key_reused", body = ErrorBody),
     ),
 )]
 async fn set_payout_address(
@@ -258,21 +262,10 @@ async fn set_payout_address(
     Path(id): Path<AgentId>,
     mut payload: Payload,
 ) -> Reply {
-    must_be(caller, id)?;
+    let mut unit = payload.unit(&app, &caller.id.to_string()).await?;
+    must_be(&mut unit, caller.id, id).await?;
     let request: AddressRequest = payload.json()?;
     let address = Address::parse("address", &request.address)?;
-    let mut unit = payload.unit(&app, &caller.id.to_string()).await?;
     let set = ops::set_address(&mut unit, app.clock(), id, &address).await?;
     unit.ok(&AddressResponse::of(Some(set), app.clock().now())).await
-}
-
-fn must_be(caller: auth::Agent, id: AgentId) -> Result<()> {
-    if caller.id == id {
-        return Ok(());
-    }
-    Err(Error::new(
-        Code::NotOwner,
-        "This is another agent's account.",
-        "Put your own `id` into the path; GET /api/agents/me shows it.",
-    ))
 }

@@ -2,6 +2,7 @@
 
 mod agents;
 mod conversions;
+mod explain;
 mod keys;
 mod ledger;
 mod links;

@@ -2,6 +2,10 @@
 
 mod cors;
 mod docs;
+mod error_codes;
 mod idempotency;
+mod matrix;
 mod rate_limit;
 mod retry;
+mod typos;
+mod unreadable;

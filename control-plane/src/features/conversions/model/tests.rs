@@ -42,6 +42,7 @@ fn tracked() -> Tracked {
         attribution_days: 30,
         hold_days: 0,
         auto_approve_days: 45,
+        pay_classes: ClassSet::DEFAULT,
     }
 }
 

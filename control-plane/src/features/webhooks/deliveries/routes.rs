@@ -37,10 +37,11 @@ async fn list_webhook_deliveries(
     State(app): State<App>,
     caller: auth::Agent,
     Path(id): Path<WebhookId>,
-    Query(query): Query<DeliveriesQuery>,
+    query: Result<Query<DeliveriesQuery>, respond::ApiError>,
 ) -> Reply {
     let mut conn = app.db_read().acquire().await?;
     let endpoint = endpoints::ops::load(&mut conn, caller.id, id).await?;
+    let Query(query) = query?;
     let page = PageQuery { page: query.page, per_page: query.per_page }.checked()?;
     let deliveries = ops::list(&mut conn, &endpoint, query.status, page).await?;
     Ok(respond::ok(&deliveries.map(DeliveryResponse::from).answering(&query)?))

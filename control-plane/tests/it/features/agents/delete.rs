@@ -29,6 +29,9 @@ async fn an_account_ends_with_its_keys_programs_and_partnerships_and_money_stays
         .await
         .unwrap();
     assert!(told >= 2, "edges hear of both programs");
+    // The program is kept for its conversion, and nobody is its affiliate any more.
+    let joined = offer.affiliate.get(&format!("/api/agents/{}/partnerships", offer.affiliate.id())).await;
+    assert_eq!(joined.expect(200)["data"][0]["status"], "cancelled");
     // The name is free again, and nothing personal is left.
     let name: String = sqlx::query_scalar("SELECT name FROM agents WHERE deleted_at IS NOT NULL")
         .fetch_one(app.app.db())

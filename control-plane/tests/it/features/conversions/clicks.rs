@@ -74,3 +74,62 @@ async fn links_that_do_not_count_say_so() {
             .unwrap();
     assert_eq!(stored, 0);
 }
+
+#[tokio::test]
+async fn what_the_program_does_not_pay_for_is_kept_unmetered() {
+    let app = TestApp::start().await;
+    let offer = app.offer().await;
+    let body = json!({"tracking_token": offer.token});
+    let paid = offer.affiliate.post("/api/conversions/track-click", body.clone()).await;
+    assert_eq!((&paid.expect(201)["class"], &paid.body["counted"]), (&json!("agent"), &json!(true)));
+    let classes = json!({"pay_classes": ["human"]});
+    offer.advertiser.patch(&format!("/api/programs/{}", offer.program), classes).await.expect(200);
+    let unpaid = offer.affiliate.post("/api/conversions/track-click", body).await;
+    assert_eq!(unpaid.expect(201)["counted"], false);
+    let stored: Vec<(i16, bool)> = sqlx::query_as(
+        "SELECT clicks.flags, deltas.billable
+           FROM clicks
+           JOIN LATERAL (SELECT billable[1] AS billable, row_number() OVER (ORDER BY id) AS number FROM click_deltas)
+                AS deltas ON deltas.number = (SELECT count(*) FROM clicks AS earlier WHERE earlier.seq <= clicks.seq)
+          ORDER BY clicks.seq",
+    )
+    .fetch_all(app.app.db())
+    .await
+    .unwrap();
+    assert_eq!(stored, [(1, true), (0, false)]);
+    let usage = offer.advertiser.get("/api/usage").await;
+    assert_eq!(usage.expect(200)["usage"]["clicks"]["used"], 1);
+}
+
+#[tokio::test]
+async fn an_account_cannot_report_without_end() {
+    let app = TestApp::start().await;
+    let offer = app.offer().await;
+    let body = json!({"tracking_token": offer.token});
+    let first = offer.affiliate.post("/api/conversions/track-click", body.clone()).await;
+    first.expect(201);
+    assert_eq!(first.headers["x-ratelimit-limit"], "1000");
+    assert!(
+        first.headers.contains_key("x-ratelimit-remaining")
+            && first.headers.contains_key("x-ratelimit-reset")
+    );
+    let key = app.app.keys().named(&format!("rate:track-click:{{{}}}", offer.affiliate.id()));
+    let mut redis = app.app.redis().get().await.unwrap();
+    let mut refused = first;
+    // As if it had used its minute up; twice, should a minute end in between.
+    for _ in 0..2 {
+        let (seconds, _): (i64, i64) = redis::cmd("TIME").query_async(&mut redis).await.unwrap();
+        let start = seconds - seconds.rem_euclid(60);
+        let mut set = redis::cmd("HSET");
+        set.arg(&key).arg("start").arg(start).arg("taken").arg(1000);
+        set.query_async::<()>(&mut redis).await.unwrap();
+        refused = offer.affiliate.post("/api/conversions/track-click", body.clone()).await;
+        if refused.status == 429 {
+            break;
+        }
+    }
+    refused.is_error(429, "rate_limited");
+    assert!(refused.headers.contains_key("retry-after"));
+    // Others are not affected.
+    offer.advertiser.post("/api/conversions/track-click", body).await.expect(201);
+}

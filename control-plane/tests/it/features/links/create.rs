@@ -144,3 +144,50 @@ async fn one_idempotency_key_makes_one_link() {
     assert_eq!(tokens.len(), 1);
     assert_eq!(offer.affiliate.get(&path).await.expect(200)["pagination"]["total"], 2);
 }
+
+#[tokio::test]
+async fn a_domain_of_ones_own_needs_pro() {
+    let app = TestApp::start().await;
+    let offer = app.offer().await;
+    let links = format!("/api/partnerships/{}/links", offer.partnership);
+    let link = format!("/api/links/{}", offer.link);
+    let body = json!({"destination_url": "https://example.com/", "custom_domain": "Go.Example.com."});
+    for refused in [
+        offer.affiliate.post(&links, body.clone()).await,
+        offer.affiliate.patch(&link, json!({"custom_domain": "go.example.com"})).await,
+    ] {
+        assert!(refused.is_error(403, "feature_requires_pro").contains("POST /api/subscription/pro"));
+        assert_eq!(refused.body["field"], "custom_domain");
+    }
+    // Clearing what is not there takes nothing.
+    offer.affiliate.patch(&link, json!({"custom_domain": null})).await.expect(200);
+    app.set_tier(&offer.affiliate, "pro").await;
+    let made = offer.affiliate.post(&links, body).await;
+    let token = made.expect(201)["token"].as_str().unwrap().to_owned();
+    assert_eq!(made.body["custom_domain"], "go.example.com");
+    assert_eq!(made.body["tracking_url"], format!("http://go.example.com/api/track/{token}"));
+    for bad in [
+        "",
+        "localhost",
+        "https://a.test",
+        "a.test/x",
+        "a.test:80",
+        "127.0.0.1",
+        "[::1]",
+        "a b.test",
+        "*.a.test",
+    ] {
+        let refused = offer.affiliate.patch(&link, json!({"custom_domain": bad})).await;
+        assert!(refused.is_error(400, "invalid_value").contains("go.example.com"), "{bad}");
+    }
+    let made = format!("/api/links/{}", made.body["id"].as_str().unwrap());
+    // When Pro ends, what is out there goes on; only something new is refused.
+    app.set_tier(&offer.affiliate, "free").await;
+    assert_eq!(offer.affiliate.get(&made).await.expect(200)["custom_domain"], "go.example.com");
+    let label = json!({"sub_id": "x", "custom_domain": "go.example.com"});
+    offer.affiliate.patch(&made, label).await.expect(200);
+    let other = offer.affiliate.patch(&made, json!({"custom_domain": "other.example.com"})).await;
+    other.is_error(403, "feature_requires_pro");
+    let cleared = offer.affiliate.patch(&made, json!({"custom_domain": null})).await;
+    assert_eq!(cleared.expect(200)["tracking_url"], format!("http://127.0.0.1:8080/api/track/{token}"));
+}

@@ -1,7 +1,9 @@
 //! What a client reads when its JSON is not what we expect.
 
 use super::*;
+use crate::error::Code;
 use crate::money::Micros;
+use crate::web::extract::Patch;
 use serde::Deserialize;
 
 #[derive(Debug, Deserialize)]
@@ -53,9 +55,29 @@ fn each_mistake_names_its_field_and_its_cure() {
         "`commission_value`",
     );
     check(r#"{"name":"x","name":"y"}"#, invalid, Some("name"), "once");
-    check(r#"{"name":"x""#, invalid, None, "every brace closed");
-    check("", invalid, None, "JSON object");
+    check(r#"{"name":"x""#, invalid, Some("body"), "close every brace");
+    check("", invalid, Some("body"), "JSON object");
     check("{} {}", missing, Some("name"), "name");
+    check(
+        r#"{"name":"x","commission_type":20,"commission_value":1}"#,
+        invalid,
+        Some("commission_type"),
+        "`percentage`, `fixed`",
+    );
+    check(
+        r#"{"name":"x","commission_type":[],"commission_value":1}"#,
+        invalid,
+        Some("commission_type"),
+        "`percentage`, `fixed`",
+    );
+    check(r#"{"name":null}"#, invalid, Some("name"), "as a text in quotes");
+    check(
+        r#"{"name":"x","commission_type":"fixed","commission_value":1e3}"#,
+        invalid,
+        Some("commission_value"),
+        "without exponent",
+    );
+    check(r#"{"name":"x","url":["y"]}"#, invalid, Some("url"), "as a text in quotes");
     let deep = format!("{}{}", "[".repeat(500), "]".repeat(500));
     check(&deep, invalid, Some("body"), "body");
 }
