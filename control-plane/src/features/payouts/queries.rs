@@ -254,7 +254,7 @@ pub(crate) async fn save_address(
 ) -> Result<(String, DateTime<Utc>, bool)> {
     Ok(sqlx::query_as(
         "WITH before AS (
-                 SELECT address FROM payout_addresses WHERE agent_id = $1 FOR NO KEY UPDATE)
+                 SELECT address FROM payout_addresses WHERE agent_id = $1)
          INSERT INTO payout_addresses AS kept (agent_id, address, usable_at, updated_at)
          VALUES ($1, $2, $3, $3)
          ON CONFLICT (agent_id) DO UPDATE
