@@ -3,11 +3,15 @@
 //! Must stay true: a name never changes meaning; rows and clients keep it.
 
 /// Declares an enumeration by its names. A wrong name is answered with the right ones, and a row with a
-/// name this build does not know fails to decode instead of being taken for another.
+/// name this build does not know fails to decode instead of being taken for another. `Status as LinkStatus`
+/// names it so in the description, where all names share one space.
 macro_rules! named {
-    ($(#[$meta:meta])* $name:ident { $($(#[$doc:meta])* $variant:ident = $text:literal,)+ }) => {
-        $(#[$meta])*
-        #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, serde::Serialize, serde::Deserialize, utoipa::ToSchema)]
+    ($(#[doc = $about:literal])* $name:ident { $($variants:tt)+ }) => {
+        $crate::named::named! { $(#[doc = $about])* $name as $name { $($variants)+ } }
+    };
+    ($(#[doc = $about:literal])* $name:ident as $schema:ident { $($(#[$doc:meta])* $variant:ident = $text:literal,)+ }) => {
+        $(#[doc = $about])*
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, serde::Serialize, serde::Deserialize)]
         pub enum $name {
             $($(#[$doc])* #[serde(rename = $text)] $variant,)+
         }
@@ -21,6 +25,22 @@ macro_rules! named {
             /// What has this name.
             pub fn from_name(name: &str) -> Option<Self> {
                 match name { $($text => Some(Self::$variant),)+ _ => None }
+            }
+        }
+
+        impl utoipa::PartialSchema for $name {
+            fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::schema::Schema> {
+                utoipa::openapi::schema::ObjectBuilder::new()
+                    .schema_type(utoipa::openapi::schema::Type::String)
+                    .description(Some(concat!($($about),*).trim()))
+                    .enum_values(Some([$($text),+]))
+                    .into()
+            }
+        }
+
+        impl utoipa::ToSchema for $name {
+            fn name() -> std::borrow::Cow<'static, str> {
+                stringify!($schema).into()
             }
         }
 

@@ -16,8 +16,10 @@ use uuid::Uuid;
 pub const PER_PAGE_DEFAULT: i64 = 20;
 /// Rows of a page at most.
 pub const PER_PAGE_MAX: i64 = 100;
-/// Rows that pages by number reach; beyond that a list is read by cursor.
-pub const REACH_MAX: i64 = 100_000;
+/// Pages that can be asked for by number; beyond that a list is read by cursor.
+pub const PAGE_MAX: i64 = 1_000;
+/// Rows that pages by number reach at most; totals are counted so far.
+pub const REACH_MAX: i64 = PAGE_MAX * PER_PAGE_MAX;
 
 /// Which page of a list.
 #[derive(Clone, Copy, Debug, Default, Deserialize, IntoParams)]
@@ -25,7 +27,7 @@ pub const REACH_MAX: i64 = 100_000;
 #[into_params(parameter_in = Query)]
 pub struct PageQuery {
     /// Page, from 1.
-    #[param(minimum = 1, default = 1)]
+    #[param(minimum = 1, maximum = 1000, default = 1)]
     pub page: Option<i64>,
     /// Rows of a page.
     #[param(minimum = 1, maximum = 100, default = 20)]
@@ -55,13 +57,12 @@ impl PageQuery {
                 "Send `per_page` from 1 to 100.",
             ));
         }
-        if page < 1 || page > REACH_MAX / per_page {
+        if !(1..=PAGE_MAX).contains(&page) {
             return Err(Error::invalid(
                 "page",
                 format!("`page` is {page}."),
                 format!(
-                    "Send `page` from 1 to {}, go on with the `cursor` of the last page, or narrow the list with its filters.",
-                    REACH_MAX / per_page
+                    "Send `page` from 1 to {PAGE_MAX}; go on with `pagination.next_cursor` as `cursor`, or narrow the list with its filters."
                 ),
             ));
         }
@@ -238,7 +239,7 @@ mod tests {
         assert_eq!(query(None, None).checked().unwrap().limit(), 20);
         assert_eq!(query(Some(3), Some(50)).checked().unwrap().offset(), 100);
         for (page, per_page) in
-            [(0, 20), (-1, 20), (1, 0), (1, 101), (i64::MAX, 100), (i64::MIN, 1), (5001, 20)]
+            [(0, 20), (-1, 20), (1, 0), (1, 101), (i64::MAX, 100), (i64::MIN, 1), (1001, 20)]
         {
             assert!(query(Some(page), Some(per_page)).checked().is_err(), "{page}, {per_page}");
         }

@@ -44,6 +44,17 @@ impl utoipa::ToSchema for At {
     }
 }
 
+/// The description of an end of a span of time.
+pub fn moment() -> utoipa::openapi::RefOr<utoipa::openapi::schema::Schema> {
+    let text = |format| {
+        ObjectBuilder::new().schema_type(Type::String).format(Some(SchemaFormat::KnownFormat(format)))
+    };
+    utoipa::openapi::schema::AnyOfBuilder::new()
+        .item(text(KnownFormat::Date))
+        .item(text(KnownFormat::DateTime))
+        .into()
+}
+
 /// Reads the start of a span of time: RFC 3339, or a day, meant from its first moment in UTC.
 pub fn parse_from(field: &str, text: &str) -> Result<DateTime<Utc>> {
     parse(field, text, 0)

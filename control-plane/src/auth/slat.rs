@@ -22,9 +22,10 @@
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ring::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
-use serde_json::{Value, json};
+use serde::Serialize;
 use shared::Secret;
 use shared::id::{AgentId, AttributionEventId, ProgramId};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 /// What every token starts with.
@@ -159,25 +160,47 @@ impl SlatKeys {
     }
 
     /// `/.well-known/slat-keys.json`: a JSON Web Key Set (RFC 7517, RFC 8037) of the generations in force.
-    pub fn published(&self) -> Value {
-        let keys = self.pairs.iter().map(|(generation, pair)| {
-            let state = match generation.cmp(&self.current) {
+    pub fn published(&self) -> SlatKeysResponse {
+        let keys = self.pairs.iter().map(|(generation, pair)| PublicSlatKey {
+            kty: "OKP",
+            crv: "Ed25519",
+            alg: "EdDSA",
+            r#use: "sig",
+            kid: generation.to_string(),
+            x: URL_SAFE_NO_PAD.encode(pair.public_key().as_ref()),
+            state: match generation.cmp(&self.current) {
                 std::cmp::Ordering::Less => "retiring",
                 std::cmp::Ordering::Equal => "current",
                 std::cmp::Ordering::Greater => "next",
-            };
-            json!({
-                "kty": "OKP",
-                "crv": "Ed25519",
-                "alg": "EdDSA",
-                "use": "sig",
-                "kid": generation.to_string(),
-                "x": URL_SAFE_NO_PAD.encode(pair.public_key().as_ref()),
-                "state": state,
-            })
+            },
         });
-        json!({ "keys": keys.collect::<Vec<_>>() })
+        SlatKeysResponse { keys: keys.collect() }
     }
+}
+
+/// A JSON Web Key Set.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct SlatKeysResponse {
+    keys: Vec<PublicSlatKey>,
+}
+
+/// An Ed25519 public key as RFC 8037 writes it.
+#[derive(Debug, Serialize, ToSchema)]
+struct PublicSlatKey {
+    /// `OKP`.
+    kty: &'static str,
+    /// `Ed25519`.
+    crv: &'static str,
+    /// `EdDSA`.
+    alg: &'static str,
+    /// `sig`.
+    r#use: &'static str,
+    /// The generation that a token names.
+    kid: String,
+    /// The key, base64url.
+    x: String,
+    /// `retiring`, `current` or `next`: all three verify, `current` signs.
+    state: &'static str,
 }
 
 fn pair(secret: &Secret, generation: u16) -> Ed25519KeyPair {

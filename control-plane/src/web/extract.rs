@@ -98,6 +98,16 @@ impl<T: DeserializeOwned> FromRequestParts<App> for Query<T> {
 /// The query of an address, as [`Query`] reads it.
 pub fn parse_query<T: DeserializeOwned>(uri: &http::Uri) -> Result<T> {
     let query = uri.query().unwrap_or_default();
+    // Postgres has no text with a NUL in it, so no row can be meant.
+    if let Some((name, _)) =
+        url::form_urlencoded::parse(query.as_bytes()).find(|(_, value)| value.contains('\0'))
+    {
+        return Err(Error::invalid(
+            &name.chars().take(64).collect::<String>(),
+            "A query parameter contains a NUL character.",
+            "Send the parameter as plain visible text, percent-encoded.",
+        ));
+    }
     let pairs = serde_urlencoded::Deserializer::new(url::form_urlencoded::parse(query.as_bytes()));
     serde_path_to_error::deserialize(pairs).map_err(|error| {
         decode_error("query parameter", &error.path().to_string(), &error.inner().to_string())

@@ -9,6 +9,7 @@ use axum::Router;
 use axum::routing::get;
 use http::StatusCode;
 use utoipa::OpenApi;
+use utoipa::openapi::schema::{ObjectBuilder, Type};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::server::ServerBuilder;
 use utoipa::openapi::{ContentBuilder, Ref, RefOr, ResponseBuilder};
@@ -55,6 +56,16 @@ fn error_table() -> String {
         BODY_FOR.as_secs(),
         rows.collect::<String>(),
     )
+}
+
+/// The schema of an amount in dollars within these bounds.
+pub fn dollars(about: &str, minimum: i32, maximum: i32, example: i32) -> ObjectBuilder {
+    ObjectBuilder::new()
+        .schema_type(Type::Number)
+        .description(Some(about))
+        .minimum(Some(minimum))
+        .maximum(Some(maximum))
+        .examples([serde_json::json!(example)])
 }
 
 /// The document as served from `config.api_origin`.

@@ -79,6 +79,8 @@ async fn quickstart(State(app): State<App>, network: ClientNetwork, mut payload:
 }
 
 /// Who am I?
+///
+/// The account behind the key, its names under `/v1`, and what it used of this month's allowance.
 #[utoipa::path(
     get, path = "/api/agents/me", tag = "agents", operation_id = "get_me",
     responses(

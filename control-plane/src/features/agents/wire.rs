@@ -25,13 +25,13 @@ pub struct SignUpRequest {
     #[schema(max_length = 2000)]
     pub description: Option<String>,
     /// Its field, such as `saas`; at most 60 characters.
-    #[schema(max_length = 60)]
+    #[schema(min_length = 1, max_length = 60)]
     pub niche: Option<String>,
     /// Whom it reaches, such as `b2c`; at most 60 characters.
-    #[schema(max_length = 60)]
+    #[schema(min_length = 1, max_length = 60)]
     pub audience_type: Option<String>,
     /// Its site, http or https.
-    #[schema(max_length = 2048)]
+    #[schema(max_length = 2048, pattern = "^https?://[A-Za-z0-9]")]
     pub website_url: Option<String>,
     /// The `referral.code` of the agent that brought it, from that agent's stats.
     #[schema(pattern = "^[0-9a-f]{12}$", example = "0f3a9c51d2b7")]
@@ -57,15 +57,15 @@ pub struct UpdateAgentRequest {
     pub description: Patch<String>,
     /// Its field, such as `saas`; at most 60 characters.
     #[serde(default)]
-    #[schema(value_type = Option<String>, max_length = 60)]
+    #[schema(value_type = Option<String>, min_length = 1, max_length = 60)]
     pub niche: Patch<String>,
     /// Whom it reaches, such as `b2c`; at most 60 characters.
     #[serde(default)]
-    #[schema(value_type = Option<String>, max_length = 60)]
+    #[schema(value_type = Option<String>, min_length = 1, max_length = 60)]
     pub audience_type: Patch<String>,
     /// Its site, http or https.
     #[serde(default)]
-    #[schema(value_type = Option<String>, max_length = 2048)]
+    #[schema(value_type = Option<String>, max_length = 2048, pattern = "^https?://[A-Za-z0-9]")]
     pub website_url: Patch<String>,
 }
 
@@ -78,9 +78,9 @@ pub struct AgentsQuery {
     pub niche: Option<String>,
     /// Only those that reach this audience.
     pub audience_type: Option<String>,
-    /// Page, from 1.
+    /// Page, from 1; beyond 1,000 go on by cursor.
     #[serde(skip_serializing)]
-    #[param(minimum = 1, default = 1)]
+    #[param(minimum = 1, maximum = 1000, default = 1)]
     pub page: Option<i64>,
     /// Rows of a page.
     #[serde(skip_serializing)]
@@ -88,6 +88,7 @@ pub struct AgentsQuery {
     pub per_page: Option<i64>,
     /// `pagination.next_cursor` of the page before, instead of `page`.
     #[serde(skip_serializing)]
+    #[param(pattern = "^[A-Za-z0-9_-]{44}$")]
     pub cursor: Option<String>,
 }
 

@@ -16,14 +16,14 @@ use uuid::Uuid;
 #[into_params(parameter_in = Query)]
 pub struct RuntimesQuery {
     /// Only what was tracked then or later: RFC 3339, or a day such as 2026-04-01 (UTC).
-    #[param(example = "2026-04-01")]
+    #[param(schema_with = crate::time::moment, example = "2026-04-01")]
     pub from: Option<String>,
     /// Only what was tracked before: RFC 3339, or a day, which is then included.
-    #[param(example = "2026-04-30")]
+    #[param(schema_with = crate::time::moment, example = "2026-04-30")]
     pub to: Option<String>,
-    /// Page, from 1.
+    /// Page, from 1; beyond 1,000 go on by cursor.
     #[serde(skip_serializing)]
-    #[param(minimum = 1, default = 1)]
+    #[param(minimum = 1, maximum = 1000, default = 1)]
     pub page: Option<i64>,
     /// Rows of a page.
     #[serde(skip_serializing)]
@@ -40,14 +40,14 @@ pub struct EventsQuery {
     #[param(example = "langchain")]
     pub agent_runtime: Option<String>,
     /// Only what was tracked then or later: RFC 3339, or a day such as 2026-04-01 (UTC).
-    #[param(example = "2026-04-01")]
+    #[param(schema_with = crate::time::moment, example = "2026-04-01")]
     pub from: Option<String>,
     /// Only what was tracked before: RFC 3339, or a day, which is then included.
-    #[param(example = "2026-04-30")]
+    #[param(schema_with = crate::time::moment, example = "2026-04-30")]
     pub to: Option<String>,
-    /// Page, from 1.
+    /// Page, from 1; beyond 1,000 go on by cursor.
     #[serde(skip_serializing)]
-    #[param(minimum = 1, default = 1)]
+    #[param(minimum = 1, maximum = 1000, default = 1)]
     pub page: Option<i64>,
     /// Rows of a page.
     #[serde(skip_serializing)]
@@ -55,6 +55,7 @@ pub struct EventsQuery {
     pub per_page: Option<i64>,
     /// `pagination.next_cursor` of the page before, instead of `page`.
     #[serde(skip_serializing)]
+    #[param(pattern = "^[A-Za-z0-9_-]{44}$")]
     pub cursor: Option<String>,
 }
 

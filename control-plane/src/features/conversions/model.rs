@@ -17,6 +17,7 @@ pub const REVENUE_MAX: Micros = Micros(10_000_000 * crate::money::MICROS);
 /// What a conversion records.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
+#[schema(as = ConversionType)]
 pub enum EventType {
     /// Somebody signed up, asked, subscribed: no amount.
     Lead,
@@ -37,6 +38,7 @@ impl EventType {
 /// Where a conversion stands.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
+#[schema(as = ConversionStatus)]
 pub enum Status {
     /// Reported, not decided.
     Pending,

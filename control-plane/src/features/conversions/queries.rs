@@ -220,6 +220,9 @@ impl ConversionRow {
 /// Conversions with their links and their first commissions (`reversal` rows take back, and are not shown here).
 macro_rules! select_conversions {
     ($tail:literal) => {
+        select_conversions!("conversions", $tail)
+    };
+    ($from:literal, $tail:literal) => {
         concat!(
             "SELECT conversions.id, conversions.advertiser_id, conversions.program_id, conversions.partnership_id,
                     conversions.affiliate_id, conversions.link_id, links.token AS tracking_token,
@@ -230,8 +233,9 @@ macro_rules! select_conversions {
                     commissions.id AS commission_id, commissions.amount_micros, commissions.rate_bp,
                     commissions.fixed_micros, commissions.status AS commission_status, commissions.payable_at,
                     commissions.payout_id
-               FROM conversions
-               JOIN links ON links.id = conversions.link_id
+               FROM ",
+            $from,
+            "  JOIN links ON links.id = conversions.link_id
                JOIN commissions ON commissions.conversion_id = conversions.id
                     AND commissions.advertiser_id = conversions.advertiser_id AND NOT commissions.reversal ",
             $tail
@@ -299,17 +303,22 @@ pub(crate) async fn list_conversions(
     filter: &Filter<'_>,
     page: Page,
 ) -> Result<Vec<Conversion>> {
+    // The page is found in an index alone; only its rows are read and joined, however deep it lies.
     let rows: Vec<ConversionRow> = sqlx::query_as(select_conversions!(
-        "WHERE ($1::UUID IS NULL OR conversions.program_id = $1)
-           AND ($2::UUID IS NULL OR conversions.affiliate_id = $2)
-           AND ($3::TEXT IS NULL OR conversions.status = $3)
-           AND ($4::TEXT IS NULL OR conversions.event_type = $4)
-           AND ($5::TEXT IS NULL OR conversions.external_id = $5)
-           AND ($6::TIMESTAMPTZ IS NULL OR conversions.created_at >= $6)
-           AND ($7::TIMESTAMPTZ IS NULL OR conversions.created_at < $7)
-           AND (conversions.created_at, conversions.id) < ($10, $11)
-         ORDER BY conversions.created_at DESC, conversions.id DESC
-         LIMIT $8 OFFSET $9"
+        "(SELECT id, advertiser_id
+            FROM conversions
+           WHERE ($1::UUID IS NULL OR program_id = $1)
+             AND ($2::UUID IS NULL OR affiliate_id = $2)
+             AND ($3::TEXT IS NULL OR status = $3)
+             AND ($4::TEXT IS NULL OR event_type = $4)
+             AND ($5::TEXT IS NULL OR external_id = $5)
+             AND ($6::TIMESTAMPTZ IS NULL OR created_at >= $6)
+             AND ($7::TIMESTAMPTZ IS NULL OR created_at < $7)
+             AND (created_at, id) < ($10, $11)
+           ORDER BY created_at DESC, id DESC
+           LIMIT $8 OFFSET $9) AS page
+           JOIN conversions ON conversions.id = page.id AND conversions.advertiser_id = page.advertiser_id",
+        "ORDER BY conversions.created_at DESC, conversions.id DESC"
     ))
     .bind(filter.program_id)
     .bind(filter.affiliate_id)

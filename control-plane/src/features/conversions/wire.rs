@@ -29,7 +29,7 @@ pub enum TrackedEvent {
 /// A report of something that came through a tracking link.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-#[schema(example = json!({"tracking_token": "0ECBc2xYuhVeaNv0", "event_type": "sale", "revenue_amount": 99.00, "external_id": "order-456"}))]
+#[schema(as = TrackConversionRequest, example = json!({"tracking_token": "0ECBc2xYuhVeaNv0", "event_type": "sale", "revenue_amount": 99.00, "external_id": "order-456"}))]
 pub struct TrackRequest {
     /// The token in the tracking URL.
     #[schema(min_length = 16, max_length = 16)]
@@ -38,7 +38,7 @@ pub struct TrackRequest {
     pub event_type: TrackedEvent,
     /// The sale's amount in dollars, more than 0 and at most 10,000,000, with at most two decimals.
     /// Required for a sale; a lead and a click have none.
-    #[schema(value_type = Option<f64>, exclusive_minimum = 0.0, maximum = 10_000_000.0)]
+    #[schema(value_type = Option<f64>, minimum = 0.01, maximum = 10_000_000)]
     pub revenue_amount: Option<Micros>,
     /// Your own name for it, such as the order's number, at most 255 characters. A second report of the
     /// same program, event type and external_id is refused.
@@ -49,7 +49,7 @@ pub struct TrackRequest {
     #[schema(max_length = 43)]
     pub click_id: Option<String>,
     /// Only `usd` so far, which is also the default.
-    #[schema(example = "usd")]
+    #[schema(pattern = "^usd$", example = "usd")]
     pub currency: Option<String>,
 }
 
@@ -226,15 +226,15 @@ pub struct ConversionsQuery {
     pub external_id: Option<String>,
     /// Only those reported then or later: RFC 3339, or a day such as 2026-04-01 (UTC).
     #[serde(alias = "start_date")]
-    #[param(example = "2026-04-01")]
+    #[param(schema_with = crate::time::moment, example = "2026-04-01")]
     pub from: Option<String>,
     /// Only those reported before: RFC 3339, or a day, which is then included.
     #[serde(alias = "end_date")]
-    #[param(example = "2026-04-30")]
+    #[param(schema_with = crate::time::moment, example = "2026-04-30")]
     pub to: Option<String>,
-    /// Page, from 1.
+    /// Page, from 1; beyond 1,000 go on by cursor.
     #[serde(skip_serializing)]
-    #[param(minimum = 1, default = 1)]
+    #[param(minimum = 1, maximum = 1000, default = 1)]
     pub page: Option<i64>,
     /// Rows of a page.
     #[serde(skip_serializing)]
@@ -242,6 +242,7 @@ pub struct ConversionsQuery {
     pub per_page: Option<i64>,
     /// `pagination.next_cursor` of the page before, instead of `page`.
     #[serde(skip_serializing)]
+    #[param(pattern = "^[A-Za-z0-9_-]{44}$")]
     pub cursor: Option<String>,
 }
 
@@ -373,7 +374,7 @@ impl ProgramPayoutsResponse {
 #[schema(example = json!({"amount": 49.50, "reason": "Returned one of two", "external_refund_id": "refund-7"}))]
 pub struct RefundRequest {
     /// How much of the sale went back, in dollars; all that is left of it when left out. A lead has none.
-    #[schema(value_type = Option<f64>, exclusive_minimum = 0.0, maximum = 10_000_000.0)]
+    #[schema(value_type = Option<f64>, minimum = 0.01, maximum = 10_000_000)]
     pub amount: Option<Micros>,
     /// Why, for the affiliate to read; at most 500 characters.
     #[schema(max_length = 500)]

@@ -15,7 +15,7 @@ use uuid::Uuid;
 pub struct CreateLinkRequest {
     /// Where it leads: http or https, on a host the program allows, at most 2,048 bytes. `{click_id}`,
     /// `{token}` and `{sub1}` to `{sub5}` are replaced at each click, anywhere behind the host.
-    #[schema(max_length = 2048, example = "https://example.com/pricing")]
+    #[schema(max_length = 2048, pattern = "^https?://[A-Za-z0-9]", example = "https://example.com/pricing")]
     pub destination_url: String,
     /// Your label, at most 100 characters.
     #[schema(max_length = 100, example = "newsletter-42")]
@@ -33,7 +33,7 @@ pub struct CreateLinkRequest {
 pub struct UpdateLinkRequest {
     /// Where it leads.
     #[serde(default)]
-    #[schema(value_type = Option<String>, max_length = 2048)]
+    #[schema(value_type = Option<String>, max_length = 2048, pattern = "^https?://[A-Za-z0-9]")]
     pub destination_url: Patch<String>,
     /// Your label; `null` clears it.
     #[serde(default)]
@@ -123,13 +123,14 @@ pub struct ListLinksQuery {
     /// Those with this label.
     #[param(max_length = 100)]
     pub sub_id: Option<String>,
-    /// Page, from 1.
-    #[param(minimum = 1, default = 1)]
+    /// Page, from 1; beyond 1,000 go on by cursor.
+    #[param(minimum = 1, maximum = 1000, default = 1)]
     pub page: Option<i64>,
     /// Rows of a page.
     #[param(minimum = 1, maximum = 100, default = 20)]
     pub per_page: Option<i64>,
     /// `pagination.next_cursor` of the page before, instead of `page`.
+    #[param(pattern = "^[A-Za-z0-9_-]{44}$")]
     pub cursor: Option<String>,
 }
 

@@ -62,6 +62,8 @@ async fn list_niches(State(app): State<App>) -> Reply {
 }
 
 /// Get the network's figures
+///
+/// How many agents, programs and partnerships there are, and what they brought about.
 #[utoipa::path(
     get, path = "/api/network/stats", tag = "network", operation_id = "network_stats", security(()),
     responses((status = 200, description = "The figures", body = StatsResponse)),

@@ -32,22 +32,25 @@ pub struct DiscoverQuery {
     #[param(max_length = 60)]
     pub audience_type: Option<String>,
     /// How they pay.
+    #[param(inline)]
     pub commission_type: Option<CommissionType>,
     /// At least this `commission_value`: percent for percentages, dollars for fixed ones.
-    #[param(example = "10")]
+    #[param(pattern = "^[0-9]{1,6}(\\.[0-9]{1,2})?$", example = "10")]
     pub min_commission: Option<String>,
     /// Words that name, niche or description have, or begin with.
     #[param(max_length = 200)]
     pub q: Option<String>,
     /// Order; `newest` when left out.
+    #[param(inline)]
     pub sort: Option<Sort>,
-    /// Page, from 1.
-    #[param(minimum = 1, default = 1)]
+    /// Page, from 1; beyond 1,000 go on by cursor.
+    #[param(minimum = 1, maximum = 1000, default = 1)]
     pub page: Option<i64>,
     /// Rows of a page.
     #[param(minimum = 1, maximum = 100, default = 20)]
     pub per_page: Option<i64>,
     /// `pagination.next_cursor` of the page before, instead of `page`.
+    #[param(pattern = "^[A-Za-z0-9_-]{44}$")]
     pub cursor: Option<String>,
 }
 

@@ -10,7 +10,7 @@ use shared::id::{AgentId, PartnershipId, ProgramId};
 
 named! {
     /// Where a partnership stands.
-    Status {
+    Status as PartnershipStatus {
         /// The advertiser has not decided yet.
         Pending = "pending",
         /// Links are counted and conversions credited.

@@ -125,14 +125,16 @@ impl From<Partnership> for PartnershipResponse {
 #[into_params(parameter_in = Query)]
 pub struct ListPartnershipsQuery {
     /// Where they stand.
+    #[param(inline)]
     pub status: Option<Status>,
-    /// Page, from 1.
-    #[param(minimum = 1, default = 1)]
+    /// Page, from 1; beyond 1,000 go on by cursor.
+    #[param(minimum = 1, maximum = 1000, default = 1)]
     pub page: Option<i64>,
     /// Rows of a page.
     #[param(minimum = 1, maximum = 100, default = 20)]
     pub per_page: Option<i64>,
     /// `pagination.next_cursor` of the page before, instead of `page`.
+    #[param(pattern = "^[A-Za-z0-9_-]{44}$")]
     pub cursor: Option<String>,
 }
 

@@ -21,6 +21,7 @@ pub const AFFILIATES_MAX: usize = 1_000;
 /// How the money goes.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
+#[schema(as = PayoutMethod)]
 pub enum Method {
     /// From the advertiser's wallet to the affiliate's, at once.
     #[default]
@@ -34,6 +35,7 @@ pub enum Method {
 /// Where a payout stands.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
+#[schema(as = PayoutStatus)]
 pub enum Status {
     /// Asked for by the affiliate; the advertiser's wallet cannot cover it yet.
     AwaitingFunds,

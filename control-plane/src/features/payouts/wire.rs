@@ -208,14 +208,16 @@ impl From<Claimed> for PaidCommission {
 #[serde(deny_unknown_fields)]
 pub struct PayoutsQuery {
     /// Page, from 1.
-    #[param(minimum = 1, default = 1)]
+    #[param(minimum = 1, maximum = 1000, default = 1)]
     pub page: Option<i64>,
     /// Rows of a page.
     #[param(minimum = 1, maximum = 100, default = 20)]
     pub per_page: Option<i64>,
     /// Those you pay or those you get; both when left out.
+    #[param(inline)]
     pub role: Option<Role>,
     /// Only these.
+    #[param(inline)]
     pub status: Option<Status>,
 }
 

@@ -10,7 +10,7 @@ use shared::id::{AgentId, ProgramId};
 
 named! {
     /// Where a program stands.
-    Status {
+    Status as ProgramStatus {
         /// Open: its links are counted.
         Active = "active",
         /// At rest: its links redirect, uncounted.
@@ -42,7 +42,7 @@ named! {
 
 named! {
     /// Order of a list of programs, each downwards.
-    Sort {
+    Sort as ProgramSort {
         /// The youngest first.
         Newest = "newest",
         /// By the number in `commission_value`; percent and dollars are not converted.

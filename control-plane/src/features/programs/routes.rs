@@ -65,6 +65,8 @@ async fn list_programs(State(app): State<App>, Query(query): Query<ListProgramsQ
 }
 
 /// Get a program
+///
+/// Its offer and its terms, as everybody sees them.
 #[utoipa::path(
     get, path = "/api/programs/{id}", tag = "programs", operation_id = "get_program", security(()),
     params(("id" = uuid::Uuid, Path, description = "The program's id")),
@@ -138,6 +140,8 @@ async fn pause_program(
 }
 
 /// Activate a paused program
+///
+/// Its links count again within a second.
 #[utoipa::path(
     post, path = "/api/programs/{id}/activate", tag = "programs", operation_id = "activate_program",
     params(("id" = uuid::Uuid, Path, description = "The program's id")),

@@ -21,19 +21,19 @@ pub struct CreateProgramRequest {
     /// `percentage` of each sale, or `fixed` dollars for each lead or sale.
     pub commission_type: CommissionType,
     /// Percent from 0 to 100, or dollars from 0 to 100,000; at most two decimals.
-    #[schema(example = 20)]
+    #[schema(value_type = f64, minimum = 0, maximum = 100_000, example = 20)]
     pub commission_value: Micros,
     /// What it offers, at most 5,000 characters.
     #[schema(max_length = 5000)]
     pub description: Option<String>,
     /// The product's site, http or https.
-    #[schema(max_length = 2048, example = "https://example.com/")]
+    #[schema(max_length = 2048, pattern = "^https?://[A-Za-z0-9]", example = "https://example.com/")]
     pub url: Option<String>,
     /// Its field, such as `saas`; at most 60 characters.
-    #[schema(max_length = 60, example = "saas")]
+    #[schema(min_length = 1, max_length = 60, example = "saas")]
     pub niche: Option<String>,
     /// Whom it is for, such as `b2b`; at most 60 characters.
-    #[schema(max_length = 60, example = "b2b")]
+    #[schema(min_length = 1, max_length = 60, example = "b2b")]
     pub audience_type: Option<String>,
     /// `auto` lets affiliates in at once; `manual` (the default) leaves each to you.
     pub approval_mode: Option<ApprovalMode>,
@@ -56,7 +56,7 @@ pub struct CreateProgramRequest {
     #[schema(minimum = 0, maximum = 3600, default = 10)]
     pub dedup_seconds: Option<i64>,
     /// Payouts of less wait for more, in dollars.
-    #[schema(example = 0)]
+    #[schema(value_type = Option<f64>, minimum = 0, maximum = 100_000, example = 0)]
     pub min_payout: Option<Micros>,
     /// Query parameter that is appended to destinations with the click's id.
     #[schema(max_length = 64, pattern = "^[A-Za-z0-9_.~-]+$", example = "click_id")]
@@ -80,7 +80,7 @@ pub struct UpdateProgramRequest {
     #[serde(default)]
     pub commission_type: Patch<CommissionType>,
     /// Percent or dollars, for conversions from now on.
-    #[schema(value_type = Option<Micros>)]
+    #[schema(value_type = Option<f64>, minimum = 0, maximum = 100_000)]
     #[serde(default)]
     pub commission_value: Patch<Micros>,
     /// What it offers.
@@ -88,15 +88,15 @@ pub struct UpdateProgramRequest {
     #[serde(default)]
     pub description: Patch<String>,
     /// The product's site.
-    #[schema(value_type = Option<String>, max_length = 2048)]
+    #[schema(value_type = Option<String>, max_length = 2048, pattern = "^https?://[A-Za-z0-9]")]
     #[serde(default)]
     pub url: Patch<String>,
     /// Its field.
-    #[schema(value_type = Option<String>, max_length = 60)]
+    #[schema(value_type = Option<String>, min_length = 1, max_length = 60)]
     #[serde(default)]
     pub niche: Patch<String>,
     /// Whom it is for.
-    #[schema(value_type = Option<String>, max_length = 60)]
+    #[schema(value_type = Option<String>, min_length = 1, max_length = 60)]
     #[serde(default)]
     pub audience_type: Patch<String>,
     /// `auto` or `manual`.
@@ -128,7 +128,7 @@ pub struct UpdateProgramRequest {
     #[serde(default)]
     pub dedup_seconds: Patch<i64>,
     /// Smallest payout.
-    #[schema(value_type = Option<Micros>)]
+    #[schema(value_type = Option<f64>, minimum = 0, maximum = 100_000)]
     #[serde(default)]
     pub min_payout: Patch<Micros>,
     /// Parameter that gets the click's id.
@@ -270,6 +270,7 @@ pub struct DeleteProgramResponse {
 #[into_params(parameter_in = Query)]
 pub struct ListProgramsQuery {
     /// Where they stand; all but archived ones when left out.
+    #[param(inline)]
     pub status: Option<Status>,
     /// Their field, in any case of letters.
     #[param(max_length = 60, example = "saas")]
@@ -278,9 +279,10 @@ pub struct ListProgramsQuery {
     #[param(max_length = 60)]
     pub audience_type: Option<String>,
     /// How they pay.
+    #[param(inline)]
     pub commission_type: Option<CommissionType>,
     /// At least this `commission_value`, percent or dollars.
-    #[param(example = "10")]
+    #[param(pattern = "^[0-9]{1,6}(\\.[0-9]{1,2})?$", example = "10")]
     pub min_commission: Option<String>,
     /// Programs of one agent.
     pub advertiser_id: Option<Uuid>,
@@ -288,14 +290,16 @@ pub struct ListProgramsQuery {
     #[param(max_length = 200)]
     pub q: Option<String>,
     /// Order; `newest` when left out.
+    #[param(inline)]
     pub sort: Option<Sort>,
-    /// Page, from 1.
-    #[param(minimum = 1, default = 1)]
+    /// Page, from 1; beyond 1,000 go on by cursor.
+    #[param(minimum = 1, maximum = 1000, default = 1)]
     pub page: Option<i64>,
     /// Rows of a page.
     #[param(minimum = 1, maximum = 100, default = 20)]
     pub per_page: Option<i64>,
     /// `pagination.next_cursor` of the page before, instead of `page`.
+    #[param(pattern = "^[A-Za-z0-9_-]{44}$")]
     pub cursor: Option<String>,
 }
 

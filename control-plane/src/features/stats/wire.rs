@@ -21,6 +21,7 @@ pub struct StatsQuery {
 
 /// Everything an agent may want to know of itself.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = AgentStatsResponse)]
 pub struct StatsResponse {
     /// The agent.
     pub agent_id: Uuid,

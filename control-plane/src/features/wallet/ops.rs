@@ -3,7 +3,7 @@
 use super::model::{self, Provider, Settings, Topup};
 use super::payments;
 use super::queries::{self, NewTopup};
-use super::wire::{WalletPatch, WalletResponse};
+use super::wire::{ChangeWalletRequest, WalletResponse};
 use crate::auth;
 use crate::error::{Error, Result};
 use crate::features::ledger::model::{Account, AccountKind, CURRENCY};
@@ -81,7 +81,7 @@ pub async fn change_settings(
     conn: &mut PgConnection,
     clock: &dyn Clock,
     agent: auth::Agent,
-    patch: WalletPatch,
+    patch: ChangeWalletRequest,
 ) -> Result<()> {
     let now = clock.now();
     match patch.monthly_spend_cap {

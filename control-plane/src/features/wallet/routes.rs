@@ -3,7 +3,8 @@
 use super::model::Provider;
 use super::ops;
 use super::wire::{
-    TopupResponse, TransactionResponse, TransactionType, TransactionsQuery, WalletPatch, WalletResponse,
+    ChangeWalletRequest, TopupResponse, TransactionResponse, TransactionType, TransactionsQuery,
+    WalletResponse,
 };
 use crate::app::App;
 use crate::auth;
@@ -27,6 +28,8 @@ pub fn router() -> OpenApiRouter<App> {
 }
 
 /// What can I spend?
+///
+/// The balance, what is set aside for payouts, the settings, and what metered calls cost this month.
 #[utoipa::path(
     get, path = "/api/wallet", tag = "wallet", operation_id = "get_wallet",
     responses(
@@ -40,9 +43,11 @@ async fn get_wallet(State(app): State<App>, caller: auth::Agent) -> Reply {
 }
 
 /// Change the wallet's settings
+///
+/// Topping up by itself, and a cap on what metered calls may cost in a month. What is left out stays.
 #[utoipa::path(
     patch, path = "/api/wallet", tag = "wallet", operation_id = "change_wallet",
-    request_body = WalletPatch,
+    request_body = ChangeWalletRequest,
     responses(
         (status = 200, description = "The wallet as it is now", body = WalletResponse),
         (status = 400, description = "missing_field, invalid_value", body = ErrorBody),
@@ -50,7 +55,7 @@ async fn get_wallet(State(app): State<App>, caller: auth::Agent) -> Reply {
     ),
 )]
 async fn change_wallet(State(app): State<App>, caller: auth::Agent, mut payload: Payload) -> Reply {
-    let patch: WalletPatch = payload.json()?;
+    let patch: ChangeWalletRequest = payload.json()?;
     let mut unit = payload.unit(&app, &caller.id.to_string()).await?;
     ops::change_settings(&mut unit, app.clock(), caller, patch).await?;
     let wallet = ops::wallet(&mut unit, app.clock(), caller, Provider::of(app.config())).await?;
@@ -58,6 +63,8 @@ async fn change_wallet(State(app): State<App>, caller: auth::Agent, mut payload:
 }
 
 /// How does a top-up stand?
+///
+/// For a top-up that waits for a card payment: ask until `status` is no longer `pending`.
 #[utoipa::path(
     get, path = "/api/wallet/topups/{id}", tag = "wallet", operation_id = "get_topup",
     params(("id" = uuid::Uuid, Path, description = "The top-up's id")),
@@ -76,6 +83,8 @@ async fn get_topup(State(app): State<App>, caller: auth::Agent, Path(id): Path<T
 }
 
 /// What moved in and out of the wallet, newest first
+///
+/// Every movement with its reason and the balance after it.
 #[utoipa::path(
     get, path = "/api/wallet/transactions", tag = "wallet", operation_id = "list_wallet_transactions",
     params(TransactionsQuery),

@@ -6,7 +6,9 @@ use crate::money::Micros;
 use crate::page::PageQuery;
 use crate::time::At;
 use crate::web::extract::Patch;
+use crate::web::openapi::dollars;
 use serde::{Deserialize, Serialize};
+use utoipa::openapi::schema::{Object, SchemaType, Type};
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
@@ -59,7 +61,7 @@ impl From<Settings> for AutoTopup {
 #[serde(deny_unknown_fields)]
 pub struct TopupRequest {
     /// US dollars: 5 to 500 in steps of 5.
-    #[schema(minimum = 5, maximum = 500, multiple_of = 5, example = 20)]
+    #[schema(schema_with = topup_amount)]
     pub amount: Micros,
     /// `x402` pays within the request; left out, the payment provider is asked.
     #[serde(default)]
@@ -72,6 +74,10 @@ pub struct TopupRequest {
 pub enum TopupPayment {
     /// By a stablecoin payment within the request.
     X402,
+}
+
+fn topup_amount() -> Object {
+    dollars("US dollars: 5 to 500 in steps of 5.", 5, 500, 20).multiple_of(Some(5)).build()
 }
 
 /// A payment into the wallet.
@@ -126,12 +132,13 @@ impl TopupResponse {
 #[serde(deny_unknown_fields)]
 pub struct TransactionsQuery {
     /// Page, from 1.
-    #[param(minimum = 1, default = 1)]
+    #[param(minimum = 1, maximum = 1000, default = 1)]
     pub page: Option<i64>,
     /// Rows of a page.
     #[param(minimum = 1, maximum = 100, default = 20)]
     pub per_page: Option<i64>,
     /// Only these.
+    #[param(inline)]
     pub r#type: Option<TransactionType>,
 }
 
@@ -197,15 +204,24 @@ impl From<Entry> for TransactionResponse {
 /// What to change; what is left out stays.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct WalletPatch {
+pub struct ChangeWalletRequest {
     /// Topping up by itself; `null` turns it off.
     #[serde(default)]
     #[schema(value_type = Option<AutoTopupRequest>)]
     pub auto_topup: Patch<AutoTopupRequest>,
     /// What metered calls may cost in a UTC month, 0 to 1,000,000; `null` lifts the cap.
     #[serde(default)]
-    #[schema(value_type = Option<Micros>, minimum = 0, maximum = 1000000, example = 50)]
+    #[schema(schema_with = spend_cap)]
     pub monthly_spend_cap: Patch<Micros>,
+}
+
+fn spend_cap() -> Object {
+    let about = "What metered calls may cost in a UTC month, 0 to 1,000,000; `null` lifts the cap.";
+    dollars(about, 0, 1_000_000, 50).schema_type(SchemaType::from_iter([Type::Number, Type::Null])).build()
+}
+
+fn threshold() -> Object {
+    dollars("Top up once the balance is below this: 0 to 500.", 0, 500, 5).build()
 }
 
 /// When to top up, and by how much.
@@ -213,9 +229,9 @@ pub struct WalletPatch {
 #[serde(deny_unknown_fields)]
 pub struct AutoTopupRequest {
     /// Top up once the balance is below this: 0 to 500.
-    #[schema(minimum = 0, maximum = 500, example = 5)]
+    #[schema(schema_with = threshold)]
     pub threshold: Micros,
     /// By this much: 5 to 500 in steps of 5.
-    #[schema(minimum = 5, maximum = 500, multiple_of = 5, example = 20)]
+    #[schema(schema_with = topup_amount)]
     pub amount: Micros,
 }

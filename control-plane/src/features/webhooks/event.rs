@@ -40,7 +40,8 @@ pub enum Event {
 }
 
 macro_rules! event_types {
-    ($($(#[doc = $doc:literal])* $name:ident = $text:literal;)*) => {
+    // `tt`, not `literal`: the derive of the description does not see through a literal that was captured.
+    ($($(#[doc = $doc:literal])* $name:ident = $text:tt;)*) => {
         /// The names of events.
         #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
         pub enum EventType { $($(#[doc = $doc])* #[serde(rename = $text)] $name,)* }

@@ -19,7 +19,7 @@ pub const DELIVERY_FOR_MAX: TimeDelta = TimeDelta::days(3);
 
 named! {
     /// Whether an endpoint gets deliveries.
-    Status {
+    Status as WebhookStatus {
         /// It does.
         Active = "active",
         /// It does not.

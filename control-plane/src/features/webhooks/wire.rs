@@ -68,6 +68,7 @@ pub(super) fn render<T: Serialize>(
 #[into_params(parameter_in = Query)]
 pub struct EventsQuery {
     /// `next_after` of the reply before; from the oldest event kept when left out.
+    #[param(pattern = "^[0-9]{1,18}$", example = "1042")]
     pub after: Option<String>,
     /// Events at most.
     #[param(minimum = 1, maximum = 100, default = 20)]
@@ -97,7 +98,7 @@ pub struct EventsResponse {
 }))]
 pub struct CreateWebhookRequest {
     /// Where deliveries are posted: http or https on its usual port, reachable from the internet.
-    #[schema(max_length = 2048)]
+    #[schema(max_length = 2048, pattern = "^https?://[A-Za-z0-9]")]
     pub url: String,
     /// What to tell it; everything when left out.
     #[schema(min_items = 1)]
@@ -105,7 +106,7 @@ pub struct CreateWebhookRequest {
     /// `active` unless said otherwise.
     pub status: Option<Status>,
     /// The signing secret; made for you when left out.
-    #[schema(min_length = 24, max_length = 128)]
+    #[schema(min_length = 24, max_length = 128, pattern = "^[!-~]+$")]
     pub secret: Option<String>,
 }
 
@@ -115,7 +116,7 @@ pub struct CreateWebhookRequest {
 #[schema(example = json!({"status": "paused", "events": [EventType::ConversionApproved, EventType::ConversionRejected]}))]
 pub struct UpdateWebhookRequest {
     /// Where deliveries are posted.
-    #[schema(max_length = 2048)]
+    #[schema(max_length = 2048, pattern = "^https?://[A-Za-z0-9]")]
     pub url: Option<String>,
     /// What to tell it.
     #[schema(min_items = 1)]
@@ -192,7 +193,7 @@ pub struct WebhookWithSecretResponse {
 #[schema(example = json!({}))]
 pub struct RotateSecretRequest {
     /// The new signing secret; made for you when left out.
-    #[schema(min_length = 24, max_length = 128)]
+    #[schema(min_length = 24, max_length = 128, pattern = "^[!-~]+$")]
     pub secret: Option<String>,
 }
 
@@ -214,10 +215,10 @@ pub struct TestWebhookRequest {
     #[schema(value_type = Option<Uuid>)]
     pub webhook_id: Option<WebhookId>,
     /// Where to post instead.
-    #[schema(max_length = 2048)]
+    #[schema(max_length = 2048, pattern = "^https?://[A-Za-z0-9]")]
     pub url: Option<String>,
     /// What to sign with, beside `url`.
-    #[schema(min_length = 24, max_length = 128)]
+    #[schema(min_length = 24, max_length = 128, pattern = "^[!-~]+$")]
     pub secret: Option<String>,
     /// Which event to send an example of; `conversion.created` when left out.
     pub event_type: Option<EventType>,
@@ -251,7 +252,7 @@ pub struct DeliveriesQuery {
     pub status: Option<DeliveryStatus>,
     /// Page, from 1.
     #[serde(skip_serializing)]
-    #[param(minimum = 1, default = 1)]
+    #[param(minimum = 1, maximum = 1000, default = 1)]
     pub page: Option<i64>,
     /// Rows of a page.
     #[serde(skip_serializing)]

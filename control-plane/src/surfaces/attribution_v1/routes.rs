@@ -9,6 +9,7 @@ use crate::app::App;
 use crate::auth::Agent;
 use crate::auth::api_keys::Kind;
 use crate::auth::extract::authenticate;
+use crate::auth::slat::SlatKeysResponse;
 use crate::error::{Code, Error, Result};
 use crate::features::attribution::header;
 use crate::features::attribution::model::check_metadata;
@@ -288,7 +289,7 @@ async fn request_payout(State(app): State<App>, headers: HeaderMap, payload: Bod
 /// A JSON Web Key Set: the current key, the one before it, and the next one.
 #[utoipa::path(
     get, path = "/.well-known/slat-keys.json", tag = "attribution", operation_id = "slat_keys", security(()),
-    responses((status = 200, description = "Ed25519 public keys (RFC 8037)", body = Object)),
+    responses((status = 200, description = "Ed25519 public keys (RFC 8037)", body = SlatKeysResponse)),
 )]
 async fn slat_keys(State(app): State<App>) -> Response {
     let mut response = respond::json(StatusCode::OK, &app.slat_keys().published());

@@ -34,13 +34,15 @@ impl From<Event> for EventKind {
 /// An attribution event.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = TrackEventRequest)]
 pub(super) struct TrackRequest {
     /// What the agent did.
     pub(super) event: Event,
     /// For whom: `merch_…`.
-    #[schema(example = "merch_01a1fca40cee7239aeb24e15fd1e87b7")]
+    #[schema(pattern = "^merch_[0-9a-f]{32}$", example = "merch_01a1fca40cee7239aeb24e15fd1e87b7")]
     pub(super) merchant_id: String,
     /// In which program; when left out, the one promoted already or the oldest that takes everybody.
+    #[schema(format = "uuid")]
     pub(super) program_id: Option<String>,
     /// The merchant's product, at most 255 characters.
     #[schema(max_length = 255)]
@@ -53,6 +55,7 @@ pub(super) struct TrackRequest {
 
 /// A tracked event and its proof.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = TrackEventResponse)]
 pub(super) struct TrackResponse {
     event_id: String,
     /// Give it to the merchant with the order; valid for a day, for one order.
@@ -83,7 +86,7 @@ pub(super) struct VerifyRequest {
     #[schema(minimum = 1, maximum = 1_000_000_000)]
     pub(super) amount: i64,
     /// `usd`.
-    #[schema(example = "usd")]
+    #[schema(pattern = "^usd$", example = "usd")]
     pub(super) currency: String,
     /// The proof; may be left out when the X-SL-Attribution header is sent.
     pub(super) slat_token: Option<String>,
@@ -132,11 +135,13 @@ impl VerifyResponse {
 #[into_params(parameter_in = Query)]
 pub(super) struct CommissionsQuery {
     /// Only those in this state.
+    #[param(inline)]
     pub(super) status: Option<CommissionStatus>,
     /// Rows at most.
     #[param(minimum = 1, maximum = 100, default = 20)]
     pub(super) limit: Option<i64>,
     /// Those after this `com_…`, the last of the page before.
+    #[param(pattern = "^com_[0-9a-f]{32}$")]
     pub(super) after: Option<String>,
 }
 
@@ -164,6 +169,7 @@ impl CommissionStatus {
 
 /// A publisher's commissions.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = PublisherCommissionsResponse)]
 pub(super) struct CommissionsResponse {
     pub(super) commissions: Vec<CommissionResponse>,
     /// Cents not decided yet, over all commissions.
@@ -175,6 +181,7 @@ pub(super) struct CommissionsResponse {
 }
 
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = PublisherCommission)]
 pub(super) struct CommissionResponse {
     id: String,
     /// In cents; negative for what was taken back.
@@ -214,16 +221,18 @@ pub(super) enum PayoutMethod {
 /// A request to be paid.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = PublisherPayoutRequest)]
 pub(super) struct PayoutRequest {
     /// How.
     pub(super) method: PayoutMethod,
     /// `usdc`: where to, as EIP-55 writes it.
-    #[schema(example = "0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed")]
+    #[schema(pattern = "^0x[0-9a-fA-F]{40}$", example = "0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed")]
     pub(super) address: Option<String>,
 }
 
 /// The payouts a request made.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = PublisherPayoutsResponse)]
 pub(super) struct PayoutsResponse {
     payouts: Vec<PayoutMade>,
     /// Cents, over all of them.

@@ -72,6 +72,8 @@ async fn create_webhook(State(app): State<App>, caller: auth::Agent, mut payload
 }
 
 /// List your webhooks
+///
+/// Newest first, without their secrets.
 #[utoipa::path(
     get, path = "/api/webhooks", tag = "webhooks", operation_id = "list_webhooks",
     params(PageQuery),
@@ -89,6 +91,8 @@ async fn list_webhooks(State(app): State<App>, caller: auth::Agent, Query(query)
 }
 
 /// Get a webhook
+///
+/// Where it posts, what it is told, and how its last deliveries went.
 #[utoipa::path(
     get, path = "/api/webhooks/{id}", tag = "webhooks", operation_id = "get_webhook",
     params(("id" = uuid::Uuid, Path, description = "The webhook's id")),
