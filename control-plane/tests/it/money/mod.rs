@@ -3,3 +3,4 @@
 mod chain;
 mod chance;
 mod operations;
+mod races;

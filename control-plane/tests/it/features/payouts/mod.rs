@@ -6,6 +6,7 @@ mod external;
 mod freeze;
 mod process;
 mod request;
+mod story;
 mod usdc;
 
 use crate::harness::{Client, Offer, TestApp};

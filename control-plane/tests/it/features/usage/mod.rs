@@ -3,3 +3,4 @@
 mod charge;
 mod clicks;
 mod conversions;
+mod edge;
