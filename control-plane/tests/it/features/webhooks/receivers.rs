@@ -13,6 +13,8 @@ use shared::{Clock, SystemClock};
 use std::collections::BTreeSet;
 
 const PAGE: &str = "/docs/webhooks";
+const FIRST_ADDRESS: &str = "0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed";
+const OTHER_ADDRESS: &str = "0xfB6916095ca1df60bB79Ce92cE3Ea74c37c5d359";
 const SECRET: &str = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD";
 
 /// Two agents on Pro, and the worker.
@@ -63,7 +65,14 @@ impl Sides {
         let mut tx = self.app.app.begin().await.unwrap();
         emit_suggestions(&mut tx, self.app.app.clock(), &[found]).await.unwrap();
         tx.commit().await.unwrap();
-        8
+        for side in [&self.advertiser, &self.affiliate] {
+            let path = format!("/api/agents/{}/payout-address", side.id());
+            for address in [FIRST_ADDRESS, OTHER_ADDRESS] {
+                let put = side.request("PUT", &path).json(&json!({"address": address}));
+                side.send(put).await.expect(200);
+            }
+        }
+        9
     }
 
     async fn hook(&self, owner: &Client, url: &str) {
