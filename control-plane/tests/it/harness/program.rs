@@ -83,6 +83,8 @@ impl Site {
         self.settings(&mut command)
             .arg(role)
             .env("AOS_DATABASE_URL", self.database.url())
+            // The tests' Postgres does not sync to disk.
+            .env("AOS_ALLOW_UNSAFE_DATABASE", "true")
             .env("AOS_ADDR", "127.0.0.1:0")
             .env("AOS_ADMIN_ADDR", "127.0.0.1:0")
             .env("AOS_TRACKING_ORIGIN", tracking_origin)
