@@ -28,6 +28,8 @@ impl Process {
             .env("AOS_REDIS_PREFIX", &config.redis_prefix)
             .env("AOS_SECRET", hex::encode([42; 32]))
             .env("AOS_ADDR", "127.0.0.1:0")
+            // The tests' Postgres does not sync to disk.
+            .env("AOS_ALLOW_UNSAFE_DATABASE", "true")
             .env("AOS_ADMIN_ADDR", "127.0.0.1:0")
             .env("AOS_EGRESS_ALLOW", "127.0.0.0/8")
             .env("AOS_DB_API_CONNECTIONS", "8")
