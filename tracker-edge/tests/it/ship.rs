@@ -249,7 +249,8 @@ async fn f21_a_replica_is_left_for_a_primary() {
     eventually("it has refused often", async || redis.stat("errorstat_READONLY:count=").await > 3).await;
     assert_eq!(edge.set.report()[0].shipped_seq, 0);
     let attempts = redis.stat("errorstat_READONLY:count=").await;
-    let most = 4 + 5 * started.elapsed().as_secs();
+    // The edge's reports are refused as well; a hot loop would make thousands.
+    let most = 10 + 5 * started.elapsed().as_secs();
     assert!(attempts <= most, "{attempts} attempts in {:?} is a hot loop", started.elapsed());
     redis.command(&["REPLICAOF", "NO", "ONE"]).await;
     drained(&mut drainer, 0..1000).await;

@@ -32,9 +32,13 @@ impl Line {
         format!("redis://{}/", self.addr)
     }
 
-    /// Breaks every connection; new ones break at once.
-    pub(crate) fn cut(&self) {
+    /// Breaks every connection, and returns once they are broken; new ones break at once.
+    pub(crate) async fn cut(&self) {
         self.whole.send(false).unwrap();
+        // The listener listens on; every connection has a receiver of its own.
+        while self.whole.receiver_count() > 1 {
+            tokio::task::yield_now().await;
+        }
     }
 
     /// Lets new connections through again.

@@ -109,7 +109,7 @@ async fn f83_without_redis_tracking_counts_alone_and_payouts_are_refused() {
     let clients = [market.track.clone()];
     let before = burst(&clients, 60, "POST", "/v1/track", &event).await;
     assert!(before.iter().all(|reply| reply.status == 201));
-    line.cut();
+    line.cut().await;
     let during = burst(&clients, 150, "POST", "/v1/track", &event).await;
     let allowed = during.iter().filter(|reply| reply.status == 201).count();
     assert_eq!(allowed, 100, "a bucket of this process: never more than twice the limit in all");
