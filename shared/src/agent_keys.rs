@@ -66,7 +66,7 @@ struct AnyKey {
     exp: Option<f64>,
 }
 
-/// A key as [`write`] puts it.
+/// A key as [`write()`] puts it.
 #[derive(Serialize)]
 struct Listed<'a> {
     kty: &'static str,
