@@ -2,8 +2,10 @@
 
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor};
+use std::cell::RefCell;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::str::FromStr;
+use std::thread::JoinHandle;
 
 /// Serializes the making of templates over all test processes.
 const TEMPLATE_LOCK: i64 = 0x0a05_7e57;
@@ -70,6 +72,9 @@ impl TestDatabase {
 
 impl Drop for TestDatabase {
     /// Drops the database; one whose test failed is kept, and its name is shown.
+    ///
+    /// Nothing waits here: this may be the thread that drives the test's connections, and DROP DATABASE waits for
+    /// every backend, one that is asking for a password too. Those two would wait for each other for a minute.
     fn drop(&mut self) {
         if std::thread::panicking() {
             eprintln!("the test's database is kept as {}", self.name);
@@ -83,6 +88,21 @@ impl Drop for TestDatabase {
                 run(&mut conn, format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)")).await;
             });
         });
-        dropping.join().expect("the test's database is dropped");
+        DROPPING.with_borrow_mut(|all| all.0.push(dropping));
+    }
+}
+
+/// Databases being dropped, for which the test's thread waits at its very end, when its runtime is gone.
+#[derive(Default)]
+struct Dropping(Vec<JoinHandle<()>>);
+
+thread_local! {
+    static DROPPING: RefCell<Dropping> = RefCell::default();
+}
+
+impl Drop for Dropping {
+    fn drop(&mut self) {
+        // One that failed has said why.
+        self.0.drain(..).for_each(|dropping| drop(dropping.join()));
     }
 }

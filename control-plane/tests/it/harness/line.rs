@@ -1,22 +1,23 @@
 //! A line to a server that can be cut: what a program sees when the server is gone and comes back.
 
-use std::net::SocketAddr;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
+use url::Url;
 
 /// A line to Redis or any other server. Dropping it cuts it for good.
 pub(crate) struct Line {
-    addr: SocketAddr,
+    url: Url,
     whole: watch::Sender<bool>,
 }
 
 impl Line {
-    /// A line to the server of this URL.
+    /// A line to the server of this URL, for the login in it.
     pub(crate) async fn to(url: &str) -> Self {
-        let url = url::Url::parse(url).unwrap();
+        let mut url = Url::parse(url).unwrap();
         let server = format!("{}:{}", url.host_str().unwrap(), url.port().unwrap());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let addr = listener.local_addr().unwrap();
+        url.set_port(Some(listener.local_addr().unwrap().port())).unwrap();
+        url.set_host(Some("127.0.0.1")).unwrap();
         let (whole, state) = watch::channel(true);
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
@@ -24,12 +25,12 @@ impl Line {
                 tokio::spawn(async move { pass_on(client, &server, state).await });
             }
         });
-        Self { addr, whole }
+        Self { url, whole }
     }
 
     /// The URL of its near end.
-    pub(crate) fn url(&self) -> String {
-        format!("redis://{}/", self.addr)
+    pub(crate) fn url(&self) -> &str {
+        self.url.as_str()
     }
 
     /// Breaks every connection, and returns once they are broken; new ones break at once.
