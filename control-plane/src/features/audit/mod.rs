@@ -5,3 +5,10 @@
 
 pub mod ops;
 pub(crate) mod queries;
+
+mod causes {
+    pub(super) mod queries;
+}
+mod pipeline {
+    pub(super) mod queries;
+}

@@ -1,6 +1,6 @@
 //! Running the checks.
 
-use super::queries::{self, CHECKS};
+use super::queries;
 use crate::error::Result;
 use sqlx::{PgConnection, PgPool};
 use std::fmt;
@@ -22,9 +22,9 @@ impl fmt::Display for Broken {
     }
 }
 
-/// How many checks there are.
-pub const fn count() -> usize {
-    CHECKS.len()
+/// What the checks are called.
+pub fn names() -> Vec<&'static str> {
+    queries::all().map(|check| check.name).collect()
 }
 
 /// Every row that breaks an invariant at one moment, whatever else is being written.
@@ -38,7 +38,7 @@ pub async fn broken_in_snapshot(pool: &PgPool) -> Result<Vec<Broken>> {
 /// repeatable-read transaction, or nothing else is writing.
 pub async fn broken(conn: &mut PgConnection) -> Result<Vec<Broken>> {
     let mut found = Vec::new();
-    for check in CHECKS {
+    for check in queries::all() {
         let rows = queries::rows(conn, check.sql).await?;
         found.extend(rows.into_iter().map(|row| Broken { check: check.name, rule: check.rule, row }));
     }

@@ -1,5 +1,7 @@
-//! The checks. Each gives the rows that break it, as JSON in one column `row`.
+//! The checks. Each gives the rows that break it, as JSON in one column `row`. Those of the ledger, of usage and
+//! of payouts are here; where money and commissions come from is in `causes`, how clicks get there in `pipeline`.
 
+use super::{causes, pipeline};
 use crate::error::Result;
 use sqlx::PgConnection;
 
@@ -19,7 +21,12 @@ pub(crate) async fn rows(conn: &mut PgConnection, sql: &'static str) -> Result<V
     Ok(sqlx::query_scalar(sql).fetch_all(conn).await?)
 }
 
-pub(crate) const CHECKS: &[Check] = &[
+/// Every check.
+pub(crate) fn all() -> impl Iterator<Item = &'static Check> {
+    [CHECKS, causes::queries::CHECKS, pipeline::queries::CHECKS].into_iter().flatten()
+}
+
+const CHECKS: &[Check] = &[
     Check {
         name: "I1",
         rule: "all balances of a currency sum to zero",
@@ -218,7 +225,7 @@ pub(crate) const CHECKS: &[Check] = &[
                LIMIT 100",
     },
     Check {
-        name: "I22c",
+        name: "I22d",
         rule: "a conversion's commissions sum to what its terms earn, less what refunds took back, and to nothing once it is all refunded",
         sql: "WITH earned AS (
                      SELECT conversion.id, conversion.status, conversion.revenue_micros, conversion.refunded_micros,
@@ -247,7 +254,7 @@ pub(crate) const CHECKS: &[Check] = &[
                LIMIT 100",
     },
     Check {
-        name: "I23",
+        name: "I22e",
         rule: "what an affiliate was paid is what its paid commissions come to",
         sql: "SELECT to_jsonb(broken) AS row
                 FROM (SELECT coalesce(paid.affiliate_id, earned.affiliate_id) AS affiliate_id, paid.paid_micros, earned.earned_micros

@@ -129,10 +129,22 @@ impl TestApp {
     /// Checks every invariant of the stored rows; the rows that break one are in the panic.
     #[track_caller]
     pub(crate) fn audit(&self) -> impl Future<Output = ()> {
+        self.audit_without(&[])
+    }
+
+    /// The same for a test that meters or posts by hand, so that money and usage have no row they come from.
+    #[track_caller]
+    pub(crate) fn audit_books(&self) -> impl Future<Output = ()> {
+        self.audit_without(&["I7", "I12", "I14"])
+    }
+
+    #[track_caller]
+    fn audit_without(&self, left_out: &'static [&'static str]) -> impl Future<Output = ()> {
         let caller = std::panic::Location::caller();
         let db = self.app.db_worker().clone();
         async move {
-            let broken = control_plane::features::audit::ops::broken_in_snapshot(&db).await.unwrap();
+            let mut broken = control_plane::features::audit::ops::broken_in_snapshot(&db).await.unwrap();
+            broken.retain(|row| !left_out.contains(&row.check));
             let lines: Vec<_> = broken.iter().map(ToString::to_string).collect();
             assert!(lines.is_empty(), "at {caller}, rows that break an invariant:\n{}", lines.join("\n"));
         }

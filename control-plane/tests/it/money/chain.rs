@@ -78,6 +78,11 @@ impl SimulatedChain {
         self.state().mine();
     }
 
+    /// Takes the newest block back; what was in it may wait again, or be forgotten.
+    pub(super) fn take_back(&self) {
+        self.state().take_back(1);
+    }
+
     /// What the blocks show: transaction, recipient, amount of every transfer that took effect.
     pub(super) fn moved(&self) -> Vec<(String, String, i64)> {
         let state = self.state();

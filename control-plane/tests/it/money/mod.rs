@@ -3,4 +3,7 @@
 mod chain;
 mod chance;
 mod operations;
+mod planted;
 mod races;
+mod reorganised;
+mod serial;

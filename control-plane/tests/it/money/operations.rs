@@ -72,8 +72,7 @@ impl World {
         // The allowances are nearly used up, so that money is moved from the start.
         sqlx::query(
             "INSERT INTO usage_months (advertiser, month, metric, used, included)
-             SELECT number, '2026-06-01', metric, near, near
-               FROM agents, (VALUES ('conversions', 95), ('matching_requests', 45)) AS m (metric, near)",
+             SELECT number, '2026-06-01', 'matching_requests', 45, 45 FROM agents",
         )
         .execute(app.app.db())
         .await
@@ -96,6 +95,14 @@ impl World {
         }
         world.drain().await;
         while world.fold(true).await > 0 {}
+        let lead = |offer: &Offer| json!({"tracking_token": offer.token, "event_type": "lead"});
+        let reports = world.offers.iter().map(async |offer| {
+            // Two of them are one advertiser's.
+            for _ in 0..47 {
+                offer.advertiser.post("/api/conversions/track", lead(offer)).await.expect(201);
+            }
+        });
+        futures_util::future::join_all(reports).await;
         for offer in &world.offers {
             world.set_address(&offer.affiliate, &mut Chance::seeded(seed)).await;
         }
@@ -466,6 +473,7 @@ async fn whatever_happens_at_once_every_invariant_holds() {
     let on_chain = world.compare_with_chain().await;
     world.reconcile().await;
     world.app.audit().await;
+    let in_order = super::serial::replay(&world.app).await;
     let (lost, reorganised) = world.payer.chain().faults();
     let counts: (i64, i64, i64) = sqlx::query_as(
         "SELECT (SELECT count(*) FROM ledger_transfers), (SELECT count(*) FROM clicks), (SELECT count(*) FROM payouts)",
@@ -474,8 +482,8 @@ async fn whatever_happens_at_once_every_invariant_holds() {
     .await
     .unwrap();
     println!(
-        "{} checks, 0 rows; {} transfers, {} clicks, {} payouts, {on_chain} of them on the chain ({lost} calls lost, {reorganised} blocks taken back)",
-        control_plane::features::audit::ops::count(),
+        "{} checks, 0 rows; {} transfers ({in_order} replayed one after the other), {} clicks, {} payouts, {on_chain} of them on the chain ({lost} calls lost, {reorganised} blocks taken back)",
+        control_plane::features::audit::ops::names().len(),
         counts.0,
         counts.1,
         counts.2

@@ -114,7 +114,7 @@ async fn folders_side_by_side_count_each_delta_once() {
         app.count("SELECT sum(used)::BIGINT FROM usage_months WHERE metric = 'clicks'").await,
         billable
     );
-    app.audit().await;
+    app.audit_books().await;
 }
 
 #[tokio::test]

@@ -220,7 +220,9 @@ impl<C: Chain> Worker<C> {
     /// Signs and sends what is due, as far as the address's funds and the limit of open transfers go.
     async fn sign_due(&self, conn: &mut PgConnection, head: u64, did: &mut Did) -> Result<()> {
         let (open, reserved) = queries::sum_open(conn, self.chain.sender()).await?;
-        let due = queries::list_due(conn, self.clock.now(), self.policy.open_max - open).await?;
+        // A block that was taken back may leave more open than were ever let out at once.
+        let room = (self.policy.open_max - open).max(0);
+        let due = queries::list_due(conn, self.clock.now(), room).await?;
         if due.is_empty() {
             metrics::gauge!("cp_usdc_short").set(0.0);
             return Ok(());

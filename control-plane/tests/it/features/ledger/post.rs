@@ -49,7 +49,7 @@ async fn the_same_name_moves_money_once_and_with_other_fields_not_at_all() {
     let other = post(&app, &fund(agent, 2_000, "a")).await.unwrap_err();
     assert_eq!(other.code.as_str(), "internal");
     assert_eq!(balance(&app, agent).await, 1_000);
-    app.audit().await;
+    app.audit_books().await;
 }
 
 #[tokio::test]
@@ -73,7 +73,7 @@ async fn f68_sixty_four_debits_on_ten_times_the_price_grant_ten() {
         }
     }
     assert_eq!((granted, balance(&app, agent).await), (10, 0));
-    app.audit().await;
+    app.audit_books().await;
 }
 
 #[tokio::test]
@@ -101,7 +101,7 @@ async fn f37_opposed_transfers_between_the_same_wallets_never_deadlock() {
         assert!(matches!(moved.await.unwrap(), Ok(Posted::Done(_))));
     }
     assert_eq!((balance(&app, left).await, balance(&app, right).await), (1_000, 1_000));
-    app.audit().await;
+    app.audit_books().await;
 }
 
 #[tokio::test]
@@ -118,7 +118,7 @@ async fn a_batch_posts_in_its_order_and_skips_what_is_not_covered() {
         [Posted::Done(_), Posted::Done(_), Posted::Short(Micros(300)), Posted::Done(_)]
     ));
     assert_eq!(balance(&app, agent).await, 0);
-    app.audit().await;
+    app.audit_books().await;
 }
 
 #[tokio::test]
@@ -130,5 +130,5 @@ async fn i7_a_transaction_that_is_let_go_leaves_nothing() {
     drop(tx);
     assert_eq!(balance(&app, agent).await, 0);
     assert!(matches!(post(&app, &fund(agent, 500, "in")).await.unwrap(), Posted::Done(_)));
-    app.audit().await;
+    app.audit_books().await;
 }

@@ -198,7 +198,7 @@ async fn a_month_that_stays_unpaid_ends_pro_after_a_week_and_used_counts_stay() 
     app.clock.set(due + TimeDelta::days(6));
     lapse().await;
     assert_eq!(state(&agent).await, is("past_due", "pro"));
-    app.audit().await;
+    app.audit_books().await;
     app.clock.set(due + TimeDelta::days(8));
     lapse().await;
     assert_eq!(state(&agent).await, is("canceled", "free"));
@@ -210,7 +210,7 @@ async fn a_month_that_stays_unpaid_ends_pro_after_a_week_and_used_counts_stay() 
     sender.send(app, &event(app, "evt_7", "invoice.paid", late)).await.expect(200);
     assert_eq!(state(&agent).await, is("canceled", "free"));
     assert_eq!(balance(&agent).await, json!([0, 0]));
-    app.audit().await;
+    app.audit_books().await;
 }
 
 #[tokio::test]

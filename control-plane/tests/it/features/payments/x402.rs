@@ -160,7 +160,7 @@ async fn a_refused_request_is_paid_and_runs_in_one_round_trip() {
     capped.is_error(402, "insufficient_credits");
     assert!(!capped.headers.contains_key("payment-required"), "{capped}");
     println!("conversion 101: 402 with PAYMENT-REQUIRED $5 -> paid request 201; wallet $4.70");
-    market.app.audit().await;
+    market.app.audit_books().await;
 }
 
 #[tokio::test]

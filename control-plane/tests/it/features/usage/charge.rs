@@ -75,7 +75,7 @@ async fn conversion_101_of_a_month_for_an_unfunded_a_funded_and_a_pro_agent() {
     assert_eq!(convert_all(&app, &pro, 899).await.unwrap(), vec![Micros::ZERO; 899]);
     assert_eq!(convert(&app, &pro).await.unwrap(), Micros(150_000));
     assert_eq!(balance(&pro).await, json!(4.85));
-    app.audit().await;
+    app.audit_books().await;
 }
 
 #[tokio::test]
@@ -95,7 +95,7 @@ async fn matching_request_51_costs_five_cents_and_half_of_it_on_pro() {
         (&newest["kind"], &newest["amount"], &newest["unit_price"], &newest["quantity"]),
         (&json!("matching_request"), &json!(0.025), &json!(0.025), &json!(1))
     );
-    app.audit().await;
+    app.audit_books().await;
 }
 
 #[tokio::test]
@@ -108,7 +108,7 @@ async fn the_allowance_comes_back_with_the_month_and_not_before() {
     app.clock.set("2026-07-01T00:00:00Z".parse().unwrap());
     assert_eq!(spend_all(50, || match_once(&app, &agent)).await, vec![Micros::ZERO; 50]);
     assert_eq!(match_once(&app, &agent).await.unwrap_err().code.as_str(), "free_tier_limit_reached");
-    app.audit().await;
+    app.audit_books().await;
 }
 
 #[tokio::test]
@@ -136,7 +136,7 @@ async fn f68_sixty_four_at_once_on_ten_times_the_price_grant_ten() {
         }
     }
     assert_eq!((granted, balance(&agent).await), (10, json!(0)));
-    app.audit().await;
+    app.audit_books().await;
 }
 
 #[tokio::test]
@@ -154,7 +154,7 @@ async fn f68_the_last_of_the_allowance_is_given_once() {
         granted += usize::from(task.await.unwrap());
     }
     assert_eq!(granted, 50);
-    app.audit().await;
+    app.audit_books().await;
 }
 
 #[tokio::test]
@@ -184,5 +184,5 @@ async fn a_spend_cap_holds_to_the_cent_and_only_for_its_month() {
     app.clock.set("2026-07-01T00:00:00Z".parse().unwrap());
     spend_all(50, || match_once(&app, &agent)).await;
     assert_eq!(match_once(&app, &agent).await.unwrap(), Micros(50_000));
-    app.audit().await;
+    app.audit_books().await;
 }

@@ -59,7 +59,7 @@ async fn click_10_001_of_a_month_for_an_unfunded_a_funded_and_a_pro_agent() {
     meter(&app, &[(pro, JUNE, 489_999 + 10)]).await;
     assert_eq!(counts(&app, pro, JUNE).await, (500_010, 500_000, 10, 0, 10_000));
     assert_eq!(balance(&pro_agent).await, json!(4.99));
-    app.audit().await;
+    app.audit_books().await;
 }
 
 #[tokio::test]
@@ -72,7 +72,7 @@ async fn one_batch_divides_over_allowance_wallet_and_limit() {
     assert_eq!(balance(&agent).await, json!(0));
     meter(&app, &[(number, JUNE, 7)]).await;
     assert_eq!(counts(&app, number, JUNE).await, (13_007, 10_000, 2_500, 507, 5_000_000));
-    app.audit().await;
+    app.audit_books().await;
 }
 
 #[tokio::test]
@@ -83,7 +83,7 @@ async fn two_months_in_one_batch_share_the_wallet_and_not_the_allowance() {
     assert_eq!(counts(&app, number, JUNE).await, (12_000, 10_000, 2_000, 0, 4_000_000));
     assert_eq!(counts(&app, number, JULY).await, (11_500, 10_000, 500, 1_000, 1_000_000));
     assert_eq!(balance(&agent).await, json!(0));
-    app.audit().await;
+    app.audit_books().await;
 }
 
 #[tokio::test]
@@ -97,7 +97,7 @@ async fn a_change_of_plan_in_mid_month_keeps_what_was_used() {
     app.set_tier(&agent, "free").await;
     meter(&app, &[(number, JUNE, 100)]).await;
     assert_eq!(counts(&app, number, JUNE).await, (30_200, 30_000, 200, 0, 400_000));
-    app.audit().await;
+    app.audit_books().await;
 }
 
 #[tokio::test]
@@ -112,7 +112,7 @@ async fn a_spend_cap_counts_clicks_and_requests_together() {
     // Another month has a cap of its own.
     meter(&app, &[(number, JULY, 10_001)]).await;
     assert_eq!(counts(&app, number, JULY).await, (10_001, 10_000, 1, 0, 2_000));
-    app.audit().await;
+    app.audit_books().await;
 }
 
 #[tokio::test]
@@ -122,7 +122,7 @@ async fn clicks_of_nobody_do_not_stop_the_others() {
     meter(&app, &[(i32::MAX, JUNE, 5), (number, JUNE, 5), (-1, JUNE, 5), (number, JUNE, 0)]).await;
     assert_eq!(counts(&app, number, JUNE).await.0, 5);
     meter(&app, &[]).await;
-    app.audit().await;
+    app.audit_books().await;
 }
 
 #[tokio::test]
@@ -154,5 +154,5 @@ async fn opposed_batches_at_once_neither_deadlock_nor_overdraw() {
         assert_eq!(counts(&app, *number, JUNE).await, (13_600, 10_000, 2_500, 1_100, 5_000_000));
         assert_eq!(balance(agent).await, json!(0));
     }
-    app.audit().await;
+    app.audit_books().await;
 }

@@ -49,7 +49,7 @@ async fn a_refused_conversion_records_nothing_and_costs_nothing() {
     // The very same report now goes through.
     sell(&offer, "order-1").await.expect(201);
     assert_eq!(offer.advertiser.get("/api/wallet").await.body["balance"], 4.7);
-    app.audit().await;
+    app.audit_books().await;
 }
 
 #[tokio::test]
@@ -80,5 +80,5 @@ async fn f67_thirty_two_reports_of_one_order_are_one_conversion_billed_once() {
     assert_eq!((&wallet.body["balance"], &wallet.body["spent_this_month"]), (&json!(19.7), &json!(0.3)));
     let debits = offer.advertiser.get("/api/wallet/transactions?type=debit").await;
     assert_eq!(debits.body["pagination"]["total"], 1);
-    app.audit().await;
+    app.audit_books().await;
 }

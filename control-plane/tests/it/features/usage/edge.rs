@@ -140,5 +140,5 @@ async fn the_unit_after_the_allowance_for_an_unfunded_a_funded_and_a_pro_agent()
             ("pro", [("granted", json!(0)), ("granted", json!(0)), ("granted", json!(25_000))]),
         ]
     );
-    app.audit().await;
+    app.audit_books().await;
 }
