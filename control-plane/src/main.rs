@@ -39,7 +39,8 @@ fn main() -> ExitCode {
     };
     let command = cli.command.unwrap_or(Command::All);
     if command == Command::Openapi {
-        print(&web::router::described().split_for_parts().1.to_pretty_json().unwrap_or_default());
+        let description = web::openapi::described(cli.settings.api_origin.trim_end_matches('/'));
+        print(&serde_json::to_string_pretty(&description).unwrap_or_default());
         return ExitCode::SUCCESS;
     }
     let config = match Config::from_settings(&cli.settings) {

@@ -210,7 +210,7 @@ impl Payload {
     /// The body as JSON, or the default when there is none: for calls that need no body.
     pub fn json_or_default<T: DeserializeOwned + Default>(&mut self) -> Result<T> {
         let bytes = self.bytes()?;
-        if bytes.trim_ascii().is_empty() {
+        if matches!(bytes.trim_ascii(), b"" | b"null") {
             return Ok(T::default());
         }
         self.check_content_type()?;

@@ -1,4 +1,11 @@
-//! The OpenAPI description, assembled from the routes.
+//! The OpenAPI description: assembled from the routes, completed with what is the same for every call, and
+//! illustrated with replies that a test got from the running service.
+//!
+//! Must stay true: whatever a call answers is listed here. Replies that tests get are checked against this
+//! document (`tests/it/harness/contract.rs`).
+
+mod complete;
+mod examples;
 
 use crate::app::App;
 use crate::config::Config;
@@ -8,20 +15,41 @@ use crate::web::{middleware, respond};
 use axum::Router;
 use axum::routing::get;
 use http::StatusCode;
+use serde_json::{Value, json};
 use utoipa::OpenApi;
 use utoipa::openapi::schema::{ObjectBuilder, Type};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
-use utoipa::openapi::server::ServerBuilder;
-use utoipa::openapi::{ContentBuilder, Ref, RefOr, ResponseBuilder};
 
 #[derive(OpenApi)]
 #[openapi(
     info(
         title = "AffiliateOS API",
-        description = "Affiliate marketing API for AI agents: sign up in one call, discover programs, earn commissions.\n\nErrors always have the four members `error`, `message`, `fix`, `docs`; read `fix` first.",
+        description = "Affiliate marketing API for AI agents: sign up in one call, discover programs, earn commissions.\n\n\
+            Start with `POST /api/quickstart`: no key, no e-mail, no card. Send the `api_key` it shows as \
+            `Authorization: Bearer aos_live_…` with every other call, and `Content-Type: application/json` with every body.\n\n\
+            Errors under `/api` always have the four members `error`, `message`, `fix`, `docs`: match on `error`, do what `fix` says. \
+            `x-error-codes` of a reply lists the codes it can have. A path that does not exist answers 404 `not_found`, another \
+            method 405 `method_not_allowed` with `Allow`.\n\n\
+            Amounts are JSON numbers in US dollars, exact to the cent and read as decimals; instants are RFC 3339 in UTC. \
+            Every POST takes an `Idempotency-Key`, so that repeating it does nothing twice. Every reply has an `X-Request-Id`.",
         license(name = "Apache-2.0", identifier = "Apache-2.0"),
     ),
     security(("agent_key" = [])),
+    tags(
+        (name = "agents", description = "Accounts: sign up, profile, what an agent earned."),
+        (name = "keys", description = "An account's keys: make, list, rotate, revoke."),
+        (name = "programs", description = "The advertiser's side: offers, their affiliates, conversions and payouts."),
+        (name = "network", description = "The affiliate's side: find programs and join them."),
+        (name = "partnerships", description = "An affiliate in a program: approve, reject, suspend, cancel."),
+        (name = "links", description = "Tracking links of a partnership."),
+        (name = "clicks", description = "What became of a click."),
+        (name = "conversions", description = "Leads and sales: report, approve, refund."),
+        (name = "payouts", description = "Commissions becoming money."),
+        (name = "wallet", description = "What metered calls are paid from, and what is left for free."),
+        (name = "subscription", description = "Infrastructure Pro."),
+        (name = "webhooks", description = "Events, pushed to endpoints or pulled."),
+        (name = "attribution", description = "`/v1`: proof that an agent's recommendation led to an order."),
+    ),
 )]
 struct Document;
 
@@ -32,9 +60,9 @@ pub fn document() -> utoipa::openapi::OpenApi {
     about.push_str(&error_table());
     let components = document.components.get_or_insert_default();
     for (name, description) in [
-        ("agent_key", "An agent key, `aos_live_…`, from POST /api/auth/signup."),
-        ("publisher_key", "A publisher key, `aff_agent_…`, from POST /api/agents/:id/keys."),
-        ("merchant_key", "A merchant key, `merch_key_…`, from POST /api/agents/:id/keys."),
+        ("agent_key", "An agent key, `aos_live_…`, from POST /api/quickstart or POST /api/auth/signup."),
+        ("publisher_key", "A publisher key, `aff_agent_…`, from POST /api/agents/{id}/keys."),
+        ("merchant_key", "A merchant key, `merch_key_…`, from POST /api/agents/{id}/keys."),
     ] {
         let mut scheme = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build();
         scheme.description = Some(description.to_owned());
@@ -65,46 +93,26 @@ pub fn dollars(about: &str, minimum: i32, maximum: i32, example: i32) -> ObjectB
         .description(Some(about))
         .minimum(Some(minimum))
         .maximum(Some(maximum))
-        .examples([serde_json::json!(example)])
+        .examples([json!(example)])
 }
 
-/// The document as served from `config.api_origin`.
-pub fn for_origin(document: &utoipa::openapi::OpenApi, config: &Config) -> utoipa::openapi::OpenApi {
-    let mut document = document.clone();
-    document.servers = Some(vec![ServerBuilder::new().url(config.api_origin.clone()).build()]);
-    add_common_errors(&mut document);
+/// The whole description as served from `origin`.
+pub fn complete(document: &utoipa::openapi::OpenApi, origin: &str) -> Value {
+    let mut document = serde_json::to_value(document).expect("the description is plain data");
+    complete::add_what_every_call_has(&mut document, origin);
+    examples::add(&mut document, origin);
     document
 }
 
-/// What any call under `/api` can answer besides what it lists itself, so that no route repeats it.
-fn add_common_errors(document: &mut utoipa::openapi::OpenApi) {
-    let paths = document.paths.paths.iter_mut().filter(|(path, _)| path.starts_with("/api/"));
-    for (_, item) in paths {
-        let methods = [&mut item.get, &mut item.post, &mut item.put, &mut item.patch, &mut item.delete];
-        for operation in methods.into_iter().flatten() {
-            let takes_body = operation.request_body.is_some();
-            let errors = [
-                (true, "500", "internal: our fault"),
-                (true, "503", "unavailable: a part is away, try again after Retry-After"),
-                (takes_body, "408", "request_timeout: the body did not arrive in time"),
-                (takes_body, "413", "payload_too_large"),
-                (takes_body, "415", "unsupported_media_type: the body is not application/json"),
-            ];
-            for (_, status, description) in errors.into_iter().filter(|(applies, ..)| *applies) {
-                operation.responses.responses.entry(status.to_owned()).or_insert_with(|| {
-                    let body = ContentBuilder::new().schema(Some(Ref::from_schema_name("ErrorBody"))).build();
-                    let response = ResponseBuilder::new().description(description);
-                    RefOr::T(response.content("application/json", body).build())
-                });
-            }
-        }
-    }
+/// The same, of the routes of this build.
+pub fn described(origin: &str) -> Value {
+    complete(&super::router::described().into_openapi(), origin)
 }
 
 /// `/openapi.json`.
-pub fn routes(document: &utoipa::openapi::OpenApi, config: &Config) -> Router<App> {
-    let document = for_origin(document, config);
-    let bytes = bytes::Bytes::from(serde_json::to_vec(&document).expect("the description is plain data"));
+pub fn routes(document: &Value, config: &Config) -> Router<App> {
+    debug_assert!(document["servers"][0]["url"] == config.api_origin);
+    let bytes = bytes::Bytes::from(document.to_string());
     Router::new().route(
         "/openapi.json",
         get(move || async move { crate::web::respond::json_bytes(StatusCode::OK, bytes) }),

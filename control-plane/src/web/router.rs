@@ -38,6 +38,8 @@ pub fn described() -> OpenApiRouter<App> {
 /// The public service.
 pub fn build(app: &App) -> Router {
     let (routes, document) = described().split_for_parts();
+    let known = Arc::new(KnownRoutes::of(&document));
+    let document = openapi::complete(&document, &app.config().api_origin);
     let routes = routes
         .merge(openapi::routes(&document, app.config()))
         .merge(crate::surfaces::docs::routes(&document, app.config()))
@@ -45,7 +47,7 @@ pub fn build(app: &App) -> Router {
         .layer(axum::middleware::from_fn_with_state(app.clone(), x402::around))
         .fallback(known_routes::unknown_route)
         .method_not_allowed_fallback(known_routes::wrong_method)
-        .layer(axum::Extension(Arc::new(KnownRoutes::of(&document))))
+        .layer(axum::Extension(known))
         .layer(DefaultBodyLimit::max(BODY_LEN_MAX))
         .layer(axum::middleware::from_fn_with_state(app.clone(), public_posts::around))
         .layer(axum::middleware::from_fn_with_state(app.clone(), middleware::around))

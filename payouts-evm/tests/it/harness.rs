@@ -5,6 +5,8 @@
 mod app;
 #[path = "../../../control-plane/tests/it/harness/client.rs"]
 mod client;
+#[path = "../../../control-plane/tests/it/harness/contract.rs"]
+mod contract;
 #[path = "../../../control-plane/tests/it/harness/database.rs"]
 mod database;
 #[path = "../../../control-plane/tests/it/harness/factory.rs"]

@@ -7,7 +7,7 @@ use super::queries::{self, Filter};
 use super::refunds;
 use super::wire::{
     ClickResponse, ConversionResponse, ConversionsQuery, DecideRequest, EarningsResponse,
-    ProgramPayoutsResponse, RefundRequest, RefundResponse, TrackClickRequest, TrackRequest,
+    ProgramPayoutsResponse, RefundRequest, RefundResponse, TrackClickRequest, TrackRequest, TrackedResponse,
 };
 use crate::app::App;
 use crate::auth;
@@ -50,7 +50,7 @@ pub fn router() -> OpenApiRouter<App> {
     post, path = "/api/conversions/track", tag = "conversions", operation_id = "track_conversion",
     request_body = TrackRequest,
     responses(
-        (status = 201, description = "The conversion and its commission", body = ConversionResponse),
+        (status = 201, description = "The conversion and its commission", body = TrackedResponse),
         (status = 400, description = "missing_field, invalid_value", body = ErrorBody),
         (status = 401, description = "api_key_missing, api_key_invalid", body = ErrorBody),
         (status = 402, description = "free_tier_limit_reached, insufficient_credits", body = ErrorBody),
@@ -78,11 +78,11 @@ async fn track_conversion(State(app): State<App>, caller: auth::Agent, mut paylo
     match report {
         Some(report) => {
             let conversion = ops::record(&mut unit, app.clock(), (key, &tracked), &report).await?;
-            unit.created(&ConversionResponse::from(conversion)).await
+            unit.created(&TrackedResponse::Conversion(conversion.into())).await
         }
         None => {
             let click = record_click(&mut unit, &app, key, tracked).await?;
-            unit.created(&click).await
+            unit.created(&TrackedResponse::Click(click)).await
         }
     }
 }

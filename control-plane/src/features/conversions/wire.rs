@@ -101,6 +101,16 @@ pub struct ClickResponse {
     pub created_at: At,
 }
 
+/// What was reported: a lead or sale, or with `"event_type": "click"` a click.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(untagged)]
+pub enum TrackedResponse {
+    /// A lead or sale.
+    Conversion(ConversionResponse),
+    /// A click.
+    Click(ClickResponse),
+}
+
 /// A conversion and what it earns.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct ConversionResponse {

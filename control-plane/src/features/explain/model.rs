@@ -131,6 +131,7 @@ impl ToSchema for Reason {
 
 /// One step of an explanation.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ExplanationStep)]
 pub struct Step {
     /// What this step is about.
     #[schema(example = "commission")]

@@ -21,6 +21,7 @@ pub struct UpdatePartnershipRequest {
 /// What a partnership can be made.
 #[derive(Clone, Copy, Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
+#[schema(as = PartnershipStep)]
 pub enum Step {
     /// By the advertiser, from `pending` or `suspended`.
     Approved,

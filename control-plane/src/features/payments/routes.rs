@@ -116,7 +116,7 @@ async fn topup_within(
 /// custom domains. A cancelled subscription that still runs goes on.
 #[utoipa::path(
     post, path = "/api/subscription/pro", tag = "subscription", operation_id = "start_pro",
-    request_body = StartRequest,
+    request_body = Option<StartRequest>,
     responses(
         (status = 200, description = "A cancelled subscription goes on", body = SubscriptionResponse),
         (status = 201, description = "Active, or pending with a `checkout_url`", body = SubscriptionResponse),

@@ -4,8 +4,8 @@ use super::address::Address;
 use super::ops::{self, Order};
 use super::queries::{self, Filter};
 use super::wire::{
-    AddressRequest, AddressResponse, MarkFailedRequest, MarkPaidRequest, PayoutDetails, PayoutResponse,
-    PayoutsQuery, PreviewResponse, PreviewedPayout, ProcessRequest, ProcessResponse,
+    AddressRequest, AddressResponse, MarkFailedRequest, MarkPaidRequest, NothingPaidResponse, PayoutDetails,
+    PayoutResponse, PayoutsQuery, PreviewResponse, PreviewedPayout, ProcessRequest, ProcessResponse,
 };
 use crate::app::App;
 use crate::auth;
@@ -46,7 +46,7 @@ pub fn router() -> OpenApiRouter<App> {
     post, path = "/api/payouts/process", tag = "payouts", operation_id = "process_payouts",
     request_body = ProcessRequest,
     responses(
-        (status = 200, description = "Dry run: what would be paid. Else: nothing was due", body = PreviewResponse),
+        (status = 200, description = "Dry run: what would be paid. Else: nothing was due", body = NothingPaidResponse),
         (status = 201, description = "The payouts made", body = ProcessResponse),
         (status = 400, description = "missing_field, invalid_value", body = ErrorBody),
         (status = 401, description = "api_key_missing, api_key_invalid", body = ErrorBody),
@@ -64,7 +64,8 @@ async fn process_payouts(State(app): State<App>, caller: auth::Agent, mut payloa
     let affiliate = request.affiliate_id.map(AgentId::from_uuid);
     let order = Order { program, method: request.method, affiliate };
     if request.dry_run {
-        return Ok(respond::ok(&preview(&mut conn, &app, &order).await?));
+        let preview = preview(&mut conn, &app, &order).await?;
+        return Ok(respond::ok(&NothingPaidResponse::Preview(preview)));
     }
     drop(conn);
     let mut unit = payload.unit(&app, &caller.id.to_string()).await?;
@@ -80,7 +81,10 @@ async fn process_payouts(State(app): State<App>, caller: auth::Agent, mut payloa
         total: plan.total().map_err(Error::bug)?,
         left: plan.left.into_iter().map(Into::into).collect(),
     };
-    if nothing { unit.ok(&response).await } else { unit.created(&response).await }
+    if nothing {
+        return unit.ok(&NothingPaidResponse::NothingDue(response)).await;
+    }
+    unit.created(&response).await
 }
 
 async fn preview(conn: &mut PgConnection, app: &App, order: &Order) -> Result<PreviewResponse> {
@@ -112,6 +116,8 @@ async fn preview(conn: &mut PgConnection, app: &App, order: &Order) -> Result<Pr
 }
 
 /// List payouts, newest first
+///
+/// Those you pay as an advertiser and those you get as an affiliate; `role` picks one side.
 #[utoipa::path(
     get, path = "/api/payouts", tag = "payouts", operation_id = "list_payouts",
     params(PayoutsQuery),
@@ -159,6 +165,9 @@ async fn get_payout(State(app): State<App>, caller: auth::Agent, Path(id): Path<
 }
 
 /// Say that an external payout was paid
+///
+/// For payouts of `method` `external`: you paid elsewhere, `reference` says where to find it. Its commissions
+/// become `paid`.
 #[utoipa::path(
     post, path = "/api/payouts/{id}/mark-paid", tag = "payouts", operation_id = "mark_payout_paid",
     params(("id" = uuid::Uuid, Path, description = "The payout's id")),
@@ -220,6 +229,8 @@ async fn must_pay(app: &App, caller: auth::Agent, id: PayoutId) -> Result<()> {
 }
 
 /// Where do my usdc payouts go?
+///
+/// The address, and from when it is paid to; `null` until PUT sets one.
 #[utoipa::path(
     get, path = "/api/agents/{id}/payout-address", tag = "payouts", operation_id = "get_payout_address",
     params(("id" = uuid::Uuid, Path, description = "Your own id")),

@@ -105,6 +105,16 @@ pub struct ProcessResponse {
     pub total: Micros,
 }
 
+/// What did not make a payout: a dry run shows what would, anything else found nothing due.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(untagged)]
+pub enum NothingPaidResponse {
+    /// A dry run.
+    Preview(PreviewResponse),
+    /// Nothing was due.
+    NothingDue(ProcessResponse),
+}
+
 /// A payout.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct PayoutResponse {

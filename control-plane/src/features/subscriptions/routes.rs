@@ -16,6 +16,8 @@ pub fn router() -> OpenApiRouter<App> {
 }
 
 /// What plan am I on?
+///
+/// `status` is `none` on the free plan; POST /api/subscription/pro starts Pro.
 #[utoipa::path(
     get, path = "/api/subscription", tag = "subscription", operation_id = "get_subscription",
     responses(

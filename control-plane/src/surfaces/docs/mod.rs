@@ -2,10 +2,12 @@
 //! guides under `/docs/`.
 //!
 //! Both are made once, at start: `/docs` from the OpenAPI description, so it cannot differ from what is
-//! served, without scripts and without a foreign address, under a policy that would refuse either.
+//! served. Everything it needs comes from here, under a policy that refuses any other address, inline
+//! scripts and inline styles. It reads without its script; the script only sends calls to this origin.
 
 mod guides;
 mod page;
+mod schema;
 
 use crate::app::App;
 use crate::config::Config;
@@ -16,9 +18,9 @@ use bytes::Bytes;
 use http::{HeaderName, header};
 
 const LLMS: &str = include_str!("../../../assets/llms.txt");
-const CSP: &str =
-    "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+const CSP: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 const STYLE: &str = include_str!("../../../assets/docs.css");
+const SCRIPT: &str = include_str!("../../../assets/docs.js");
 
 /// The guides.
 fn guides() -> Router<App> {
@@ -29,16 +31,19 @@ fn guides() -> Router<App> {
 }
 
 /// The routes of the documentation.
-pub fn routes(document: &utoipa::openapi::OpenApi, config: &Config) -> Router<App> {
+pub fn routes(document: &serde_json::Value, config: &Config) -> Router<App> {
     let origin = &config.api_origin;
-    let described = serde_json::to_value(document).expect("the description is plain data");
-    let page = Bytes::from(page::render(&described, origin));
+    let page = Bytes::from(page::render(document, origin));
     let llms = Bytes::from(LLMS.replace("{origin}", origin));
     guides()
         .route("/docs", get(move || async move { reply("text/html; charset=utf-8", page) }))
         .route(
             "/docs/style.css",
             get(|| async { reply("text/css; charset=utf-8", Bytes::from_static(STYLE.as_bytes())) }),
+        )
+        .route(
+            "/docs/docs.js",
+            get(|| async { reply("text/javascript; charset=utf-8", Bytes::from_static(SCRIPT.as_bytes())) }),
         )
         .route("/llms.txt", get(move || async move { reply("text/plain; charset=utf-8", llms) }))
 }

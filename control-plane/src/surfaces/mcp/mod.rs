@@ -24,9 +24,8 @@ use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, Stream
 use std::sync::Arc;
 
 /// The route `/mcp`, whose tools call `api`.
-pub fn routes(document: &utoipa::openapi::OpenApi, app: &App, api: Router) -> Router<App> {
-    let document = serde_json::to_value(document).expect("the description is plain data");
-    let server = server::Server::new(&document, app, api);
+pub fn routes(document: &serde_json::Value, app: &App, api: Router) -> Router<App> {
+    let server = server::Server::new(document, app, api);
     let service = StreamableHttpService::new(
         move || Ok(server.clone()),
         Arc::new(NeverSessionManager::default()),

@@ -48,7 +48,10 @@ fn is_for_agents(path: &str, described: &Value) -> bool {
     path.starts_with("/api/")
         && described["operationId"].is_string()
         && described["x-not-a-tool"] != true
-        && described.get("security").and_then(Value::as_array).is_none_or(|ways| ways.iter().any(opens))
+        && described
+            .get("security")
+            .and_then(Value::as_array)
+            .is_none_or(|ways| ways.is_empty() || ways.iter().any(opens))
 }
 
 fn tool(document: &Value, path: &str, method: Method, described: &Value) -> (Tool, Operation) {

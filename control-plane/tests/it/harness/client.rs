@@ -1,5 +1,6 @@
 //! An HTTP client in a role, and replies as tests look at them.
 
+use super::contract;
 use serde_json::Value;
 use std::fmt;
 
@@ -25,7 +26,7 @@ impl Client {
         Self { http, origin, key, me: Value::Null }
     }
 
-    pub(super) fn known_as(self, me: Value) -> Self {
+    pub(crate) fn known_as(self, me: Value) -> Self {
         Self { me, ..self }
     }
 
@@ -75,11 +76,18 @@ impl Client {
     }
 
     pub(crate) async fn send(&self, request: reqwest::RequestBuilder) -> Reply {
-        let response = request.send().await.expect("the service answers");
+        let (http, request) = request.build_split();
+        let request = request.expect("the request can be sent");
+        let (method, path) = (request.method().clone(), request.url().path().to_owned());
+        let response = http.execute(request).await.expect("the service answers");
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         let text = response.text().await.expect("the reply is whole");
         let body = serde_json::from_str(&text).unwrap_or(Value::Null);
-        Reply { status, headers, body, text }
+        let reply = Reply { status, headers, body, text };
+        if contract::is_enforced(&path) {
+            contract::check(&method, &path, &reply);
+        }
+        reply
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod app;
 mod client;
+pub(crate) mod contract;
 mod database;
 mod edge;
 mod factory;
@@ -10,6 +11,7 @@ mod line;
 pub(crate) mod peers;
 mod process;
 mod program;
+mod programs;
 pub(crate) mod providers;
 mod receiver;
 mod rows;
@@ -22,4 +24,5 @@ pub(crate) use factory::Offer;
 pub(crate) use line::Line;
 pub(crate) use process::Process;
 pub(crate) use program::{Running, Site};
+pub(crate) use programs::System;
 pub(crate) use receiver::{Answer, Received, Receiver};

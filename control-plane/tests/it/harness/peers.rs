@@ -11,7 +11,7 @@ use tokio::process::{Child, Command};
 const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Where `cargo xtask peers` has put them.
-fn peers() -> PathBuf {
+pub(crate) fn peers() -> PathBuf {
     PathBuf::from(setting("AOS_TEST_PEERS"))
 }
 
@@ -25,6 +25,16 @@ pub(crate) fn workshop() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     std::os::unix::fs::symlink(peers().join("node_modules"), folder.path().join("node_modules")).unwrap();
     folder
+}
+
+/// One of their programs, by its name, or a program of the system. Killed with the test.
+pub(crate) fn program(name: &str) -> Command {
+    let installed = [peers().join(".venv/bin"), peers().join("node_modules/.bin")];
+    let path =
+        std::env::join_paths(installed.into_iter().chain(["/usr/bin", "/bin"].map(Into::into))).unwrap();
+    let mut command = Command::new(name);
+    command.env("PATH", path).env("NO_PROXY", "*").env("no_proxy", "*").kill_on_drop(true);
+    command
 }
 
 /// What runs a file, by its name.

@@ -19,8 +19,8 @@ pub(crate) struct SubscriberRow {
     pub(crate) event_type: String,
 }
 
-/// Who is to be told of these events: active endpoints of agents on Pro. They stay active until the
-/// transaction ends.
+/// Who is to be told of these events, in their order: active endpoints of agents on Pro. They stay active
+/// until the transaction ends.
 pub(crate) async fn list_subscribers(
     conn: &mut PgConnection,
     events: &[EventId],
@@ -33,6 +33,7 @@ pub(crate) async fn list_subscribers(
             AND endpoints.status = 'active' AND endpoints.deleted_at IS NULL
            JOIN agents ON agents.id = endpoints.agent_id AND agents.tier = 'pro'
           WHERE events.id = ANY($1)
+          ORDER BY events.id
             FOR SHARE OF endpoints",
     )
     .bind(events)

@@ -1,4 +1,9 @@
-//! The description at `/openapi.json`.
+//! The description at `/openapi.json`: that it says all that calls can answer, that its examples are true,
+//! that linters, fuzzers and generators of clients can work with it.
+
+mod peers;
+mod recorder;
+mod tour;
 
 use crate::harness::TestApp;
 
