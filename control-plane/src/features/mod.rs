@@ -12,6 +12,7 @@ pub mod explain;
 pub mod keys;
 pub mod ledger;
 pub mod links;
+pub mod matching;
 pub mod network;
 pub mod partnerships;
 pub mod payments;

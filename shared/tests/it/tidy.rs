@@ -52,9 +52,10 @@ const FEATURE_CALLS: &[(&str, &[&str])] = &[
     ("conversions", &["agents", "programs", "links", "clicks", "commissions", "usage", "webhooks"]),
     ("explain", &["clicks", "commissions", "conversions", "usage"]),
     ("attribution", &["agents", "programs", "partnerships", "links", "commissions", "conversions"]),
-    ("accounts", &["agents", "programs", "partnerships"]),
     ("payouts", &["agents", "commissions", "ledger", "webhooks"]),
     ("network", &["agents", "programs", "partnerships", "subscriptions", "webhooks"]),
+    ("matching", &["agents", "usage", "programs", "partnerships", "network", "webhooks"]),
+    ("accounts", &["agents", "programs", "partnerships", "matching"]),
     ("stats", &["ledger", "usage"]),
     ("signers", &[]),
 ];

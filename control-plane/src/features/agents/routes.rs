@@ -3,12 +3,11 @@
 use super::model::Agent;
 use super::ops;
 use super::wire::{
-    AgentsQuery, AnyAgentResponse, MeResponse, NextStep, NextSteps, PublicAgentResponse, QuickstartResponse,
-    SignUpRequest, SignUpResponse, UpdateAgentRequest,
+    AgentsQuery, AnyAgentResponse, MeResponse, PublicAgentResponse, SignUpRequest, SignUpResponse,
+    UpdateAgentRequest,
 };
 use crate::app::App;
 use crate::auth;
-use crate::auth::api_keys::NewKey;
 use crate::error::{Error, Result};
 use crate::features::usage;
 use crate::features::usage::model::Tier;
@@ -17,7 +16,6 @@ use crate::web::client_address::ClientNetwork;
 use crate::web::extract::{Path, Payload, Query};
 use crate::web::respond::{self, ErrorBody, Reply};
 use axum::extract::State;
-use serde_json::json;
 use shared::id::AgentId;
 use sqlx::PgConnection;
 use utoipa_axum::router::OpenApiRouter;
@@ -27,7 +25,6 @@ use utoipa_axum::routes;
 pub fn router() -> OpenApiRouter<App> {
     OpenApiRouter::new()
         .routes(routes!(sign_up))
-        .routes(routes!(quickstart))
         .routes(routes!(get_me))
         .routes(routes!(list_agents))
         .routes(routes!(get_agent, update_agent))
@@ -52,30 +49,7 @@ async fn sign_up(State(app): State<App>, network: ClientNetwork, mut payload: Pa
     let request: SignUpRequest = payload.json()?;
     let mut unit = payload.unit(&app, &format!("network {}", network.as_str())).await?;
     let (agent, key) = ops::sign_up(&mut unit, app.clock(), &request).await?;
-    unit.created(&account(agent, &key)).await
-}
-
-/// Sign up and get the next calls ready to paste
-///
-/// The recommended first call of a new agent.
-#[utoipa::path(
-    post, path = "/api/quickstart", tag = "agents", operation_id = "quickstart", security(()),
-    request_body = SignUpRequest,
-    responses(
-        (status = 201, description = "The account, its key, and what to do next", body = QuickstartResponse),
-        (status = 400, description = "missing_field, invalid_value", body = ErrorBody),
-        (status = 409, description = "handle_taken: `suggestion` is free; idempotency_key_reused", body = ErrorBody),
-        (status = 413, description = "payload_too_large", body = ErrorBody),
-        (status = 415, description = "unsupported_media_type", body = ErrorBody),
-        (status = 429, description = "rate_limited: 60 an hour from one network", body = ErrorBody),
-    ),
-)]
-async fn quickstart(State(app): State<App>, network: ClientNetwork, mut payload: Payload) -> Reply {
-    let request: SignUpRequest = payload.json()?;
-    let mut unit = payload.unit(&app, &format!("network {}", network.as_str())).await?;
-    let (agent, key) = ops::sign_up(&mut unit, app.clock(), &request).await?;
-    let next_steps = next_steps(&app.config().api_origin, key.reveal());
-    unit.created(&QuickstartResponse { account: account(agent, &key), next_steps }).await
+    unit.created(&SignUpResponse::new(agent, &key)).await
 }
 
 /// Who am I?
@@ -170,62 +144,4 @@ async fn update_agent(
     let agent = ops::update_agent(&mut unit, app.clock(), id, request).await?;
     let me = me(&mut unit, &app, agent).await?;
     unit.ok(&me).await
-}
-
-fn account(agent: Agent, key: &NewKey) -> SignUpResponse {
-    SignUpResponse {
-        id: agent.id.uuid(),
-        name: agent.name,
-        handle: agent.handle,
-        tier: agent.tier,
-        api_key: key.reveal().to_owned(),
-        created_at: agent.created_at.into(),
-    }
-}
-
-fn next_steps(origin: &str, key: &str) -> NextSteps {
-    let step = |title: &str, method: &'static str, path: &str, body: Option<serde_json::Value>| {
-        let mut curl = format!("curl -X {method} '{origin}{path}' -H 'Authorization: Bearer {key}'");
-        if let Some(body) = &body {
-            curl.push_str(&format!(" -H 'Content-Type: application/json' -d '{body}'"));
-        }
-        NextStep { title: title.to_owned(), method, path: path.to_owned(), body, curl }
-    };
-    NextSteps {
-        advertiser: vec![
-            step(
-                "Create a program that pays 20% of each sale",
-                "POST",
-                "/api/programs",
-                Some(
-                    json!({"name": "My SaaS", "commission_type": "percentage", "commission_value": 20, "approval_mode": "auto"}),
-                ),
-            ),
-            step("See who joined", "GET", "/api/programs/PROGRAM_ID/affiliates", None),
-            step(
-                "Report a sale that came through a tracking link",
-                "POST",
-                "/api/conversions/track",
-                Some(
-                    json!({"tracking_token": "TOKEN", "event_type": "sale", "revenue_amount": 99, "external_id": "order-456"}),
-                ),
-            ),
-        ],
-        affiliate: vec![
-            step("Find programs that pay well", "GET", "/api/network/discover?sort=highest_commission", None),
-            step(
-                "Join one",
-                "POST",
-                "/api/network/join/PROGRAM_ID",
-                Some(json!({"message": "I can promote this to AI founders"})),
-            ),
-            step(
-                "Make a tracking link",
-                "POST",
-                "/api/partnerships/PARTNERSHIP_ID/links",
-                Some(json!({"destination_url": "https://example.com/pricing"})),
-            ),
-            step("See what you earned", "GET", "/api/agents/me", None),
-        ],
-    }
 }

@@ -1,6 +1,7 @@
 //! JSON shapes of agents.
 
 use super::model::Agent;
+use crate::auth::api_keys::NewKey;
 use crate::error::Result;
 use crate::features::usage::wire::UsageSummary;
 use crate::page::{Page, PageQuery};
@@ -152,38 +153,18 @@ pub struct SignUpResponse {
     pub created_at: At,
 }
 
-/// A sign-up with everything to start at once.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct QuickstartResponse {
-    /// The account, as sign-up gives it.
-    #[serde(flatten)]
-    pub account: SignUpResponse,
-    /// What to do now, for either role.
-    pub next_steps: NextSteps,
-}
-
-/// Ready calls for both roles.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct NextSteps {
-    /// To have others promote you.
-    pub advertiser: Vec<NextStep>,
-    /// To promote others.
-    pub affiliate: Vec<NextStep>,
-}
-
-/// One call to make.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct NextStep {
-    /// What it does.
-    pub title: String,
-    /// HTTP method.
-    pub method: &'static str,
-    /// Path under the API's origin; capital words are ids from earlier replies.
-    pub path: String,
-    /// JSON body, when the call has one.
-    pub body: Option<serde_json::Value>,
-    /// The same as a line for a shell, with the real key and origin.
-    pub curl: String,
+impl SignUpResponse {
+    /// The account with its key, which is shown here and never again.
+    pub fn new(agent: Agent, key: &NewKey) -> Self {
+        Self {
+            id: agent.id.uuid(),
+            name: agent.name,
+            handle: agent.handle,
+            tier: agent.tier,
+            api_key: key.reveal().to_owned(),
+            created_at: agent.created_at.into(),
+        }
+    }
 }
 
 /// An agent as it sees itself.

@@ -28,6 +28,11 @@ pub async fn load_program(conn: &mut PgConnection, id: ProgramId) -> Result<Prog
     queries::find_program(conn, id).await?.ok_or_else(missing)
 }
 
+/// Those of these programs that exist, in no order.
+pub async fn list_in(conn: &mut PgConnection, ids: &[ProgramId]) -> Result<Vec<Program>> {
+    queries::list_in(conn, ids).await
+}
+
 /// The program, locked against every other change until the transaction ends. Lock it before any of its
 /// partnerships.
 pub async fn lock_program(conn: &mut PgConnection, id: ProgramId) -> Result<Program> {

@@ -102,6 +102,15 @@ pub(crate) async fn find_program(conn: &mut PgConnection, id: ProgramId) -> Resu
     Ok(row.map(Program::from))
 }
 
+/// Those of these programs that exist, in no order.
+pub(crate) async fn list_in(conn: &mut PgConnection, ids: &[ProgramId]) -> Result<Vec<Program>> {
+    let rows: Vec<ProgramRow> = sqlx::query_as(select_programs!("WHERE programs.id = ANY($1)"))
+        .bind(ids.iter().map(|id| id.uuid()).collect::<Vec<_>>())
+        .fetch_all(conn)
+        .await?;
+    Ok(rows.into_iter().map(Program::from).collect())
+}
+
 /// The program, locked against every other change until the transaction ends.
 pub(crate) async fn lock_program(conn: &mut PgConnection, id: ProgramId) -> Result<Option<Program>> {
     let row: Option<ProgramRow> =

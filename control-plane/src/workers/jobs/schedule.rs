@@ -2,7 +2,7 @@
 
 use super::Job;
 use crate::features::{
-    clicks, conversions, network, payments, payouts, signers, subscriptions, wallet, webhooks,
+    clicks, conversions, matching, network, payments, payouts, signers, subscriptions, wallet, webhooks,
 };
 use crate::web::idempotency;
 use crate::workers::reconcile;
@@ -105,6 +105,18 @@ pub const JOBS: &[Job] = &[
         every: Duration::from_mins(5),
         alone: true,
         run: |app| Box::pin(network::job(app)),
+    },
+    Job {
+        name: "suggest matches",
+        every: Duration::from_secs(1),
+        alone: true,
+        run: |app| Box::pin(matching::suggest::job(app)),
+    },
+    Job {
+        name: "forget old matching requests",
+        every: Duration::from_mins(10),
+        alone: true,
+        run: |app| Box::pin(matching::ops::forget_job(app)),
     },
     Job {
         name: "approve overdue conversions",

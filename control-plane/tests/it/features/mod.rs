@@ -6,6 +6,7 @@ mod explain;
 mod keys;
 mod ledger;
 mod links;
+mod matching;
 mod network;
 mod partnerships;
 mod payments;

@@ -1,6 +1,8 @@
 //! Valid things with one call, made through the doors clients use.
 
 use super::{Client, TestApp};
+use control_plane::features::matching::suggest;
+use control_plane::workers::jobs::Turn;
 use serde_json::{Value, json};
 use shared::LinkKey;
 
@@ -58,6 +60,11 @@ impl TestApp {
     pub(crate) async fn another_affiliate(&self, offer: &Offer, name: &str) -> Offer {
         let affiliate = self.agent(name).await;
         self.promoted(&offer.advertiser, affiliate, &offer.program).await
+    }
+
+    /// Makes every suggestion that waits to be made.
+    pub(crate) async fn suggest_all(&self) {
+        while suggest::job(self.app.clone()).await.unwrap() == Turn::Again {}
     }
 
     async fn promoted(&self, advertiser: &Client, affiliate: Client, program: &str) -> Offer {

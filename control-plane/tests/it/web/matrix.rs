@@ -71,6 +71,7 @@ fn table() -> BTreeMap<&'static str, Row> {
         ("get_earnings", Agent, none(), own(OK)),
         ("list_agent_conversions", Agent, none(), own(OK)),
         ("list_agent_partnerships", Agent, none(), own(OK)),
+        ("list_agent_suggestions", Agent, none(), own(OK)),
         ("get_payout_address", Agent, none(), own(OK)),
         (
             "set_payout_address",
@@ -101,6 +102,10 @@ fn table() -> BTreeMap<&'static str, Row> {
         ("list_niches", Public, none(), all(OK)),
         ("network_stats", Public, none(), all(OK)),
         ("join_program", Agent, json!({}), [(403, "own_program"), (409, "already_affiliated"), MADE]),
+        // Matching: the suggestion is the advertiser's, to whom a stranger's program was suggested.
+        ("get_recommendations", Agent, none(), own(OK)),
+        ("list_pending_suggestions", Agent, none(), all(OK)),
+        ("respond_to_suggestion", Agent, json!({"decision": "accept"}), [OK, HIDDEN, HIDDEN]),
         // Partnerships and links: of both sides, the links the affiliate's.
         ("get_partnership", Agent, none(), sides(OK)),
         ("update_partnership", Agent, json!({"status": "suspended"}), [OK, NOT_OWNER, HIDDEN]),
@@ -260,6 +265,10 @@ impl World {
             revoked.insert(kind, client);
         }
         let dead = app.agent("Rotated").await;
+        app.program_with(&dead, json!({"name": "Suggested"})).await;
+        app.suggest_all().await;
+        let suggested = agents[0].get("/api/match-suggestions").await;
+        let suggestion = suggested.expect(200)["data"][0]["id"].as_str().unwrap().to_owned();
         dead.post(&format!("/api/agents/{}/rotate-key", dead.id()), json!({})).await.expect(200);
         revoked.insert("agent", dead);
         let click = json!({"tracking_token": offer.token});
@@ -295,6 +304,7 @@ impl World {
             ("conversion", conversion),
             ("payout", payout),
             ("topup", topup),
+            ("suggestion", suggestion),
             ("webhook", webhook),
             ("delivery", delivery),
             ("click", click),
@@ -330,6 +340,7 @@ impl World {
             "{delivery_id}" => "delivery",
             "{click_id}" => "click",
             "{program_id}" => "program",
+            "{agent_id}" => "agent",
             _ => match template.split('/').nth(2).unwrap_or_default() {
                 "agents" => "agent",
                 "programs" => "program",
@@ -339,6 +350,7 @@ impl World {
                 "payouts" => "payout",
                 "wallet" => "topup",
                 "webhooks" => "webhook",
+                "match-suggestions" => "suggestion",
                 other => panic!("whose id is {name} of {template}, under {other}?"),
             },
         };
@@ -405,7 +417,8 @@ async fn rows(app: &TestApp) -> String {
                 (SELECT json_agg(t ORDER BY id) FROM conversions AS t), (SELECT json_agg(t ORDER BY id) FROM commissions AS t),
                 (SELECT json_agg(t ORDER BY id) FROM payouts AS t), (SELECT json_agg(t ORDER BY id) FROM refunds AS t),
                 (SELECT json_agg(t ORDER BY id) FROM ledger_transfers AS t),
-                (SELECT json_agg(t ORDER BY id) FROM subscriptions AS t), (SELECT count(*) FROM webhook_endpoints),
+                (SELECT json_agg(t ORDER BY id) FROM subscriptions AS t),
+                (SELECT json_agg(t ORDER BY id) FROM match_suggestions AS t), (SELECT count(*) FROM match_requests), (SELECT count(*) FROM webhook_endpoints),
                 (SELECT count(*) FROM payout_addresses), (SELECT count(*) FROM idempotency_keys),
                 (SELECT json_agg(json_build_array(id, revoked_at) ORDER BY id) FROM api_keys)))",
     )

@@ -1,0 +1,1 @@
+//! Rules of matching, by cases.
