@@ -41,7 +41,7 @@ pub(crate) fn program(name: &str) -> Command {
 fn interpreter(file: &Path) -> PathBuf {
     match file.extension().and_then(|extension| extension.to_str()) {
         Some("py") => peers().join(".venv/bin/python"),
-        Some("mjs") => peers().join(".venv/bin/node"),
+        Some("mjs") => super::providers::node().into(),
         _ => PathBuf::from("bash"),
     }
 }

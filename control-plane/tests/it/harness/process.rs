@@ -1,87 +1,94 @@
-//! The program itself, as a process of its own on a test's database: for what only shows between processes.
+//! The programs themselves, as processes of their own: for what only shows between processes.
 
 use super::TestApp;
 use secrecy::ExposeSecret;
+use serde_json::Value;
 use std::process::Stdio;
 use std::time::Duration;
-use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::process::{Child, Command};
+use tokio::io::{AsyncBufReadExt, BufReader, Lines};
+use tokio::process::{Child, ChildStderr, Command};
 
 /// Nothing a test waits for takes longer.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// What every process of a test derives its keys from; a [`TestApp`] too.
+const SECRET: [u8; 32] = [42; 32];
 
-/// A running `control-plane`; dropping it kills it.
+/// A running program; dropping it kills it.
 pub(crate) struct Process {
     child: Child,
-    origin: Option<String>,
+    addr: String,
 }
 
 impl Process {
-    /// `control-plane COMMAND` on the database, under the Redis prefix and with the secret of a test's app;
-    /// returns when it listens.
-    pub(crate) async fn start(app: &TestApp, command: &str) -> Self {
+    /// `control-plane ROLE` on the database and under the Redis prefix of a test's app.
+    pub(crate) async fn start(app: &TestApp, role: &str) -> Self {
         let config = app.app.config();
-        let mut child = Command::new(env!("CARGO_BIN_EXE_control-plane"))
-            .arg(command)
-            .env("AOS_DATABASE_URL", config.database_url.expose_secret())
-            .env("AOS_REDIS_URL", config.redis_url.expose_secret())
-            .env("AOS_REDIS_PREFIX", &config.redis_prefix)
-            .env("AOS_SECRET", hex::encode([42; 32]))
-            .env("AOS_ADDR", "127.0.0.1:0")
+        let mut command = Command::new(env!("CARGO_BIN_EXE_control-plane"));
+        settings(&mut command, config.redis_url.expose_secret(), &config.redis_prefix);
+        command.env("AOS_DB_API_CONNECTIONS", "8");
+        Self::control_plane(command, role, config.database_url.expose_secret()).await
+    }
+
+    /// `control-plane ROLE`; the command has the settings that it shares with edges.
+    pub(super) async fn control_plane(mut command: Command, role: &str, database_url: &str) -> Self {
+        command
+            .arg(role)
+            .env("AOS_DATABASE_URL", database_url)
             // The tests' Postgres does not sync to disk.
             .env("AOS_ALLOW_UNSAFE_DATABASE", "true")
+            .env("AOS_ADDR", "127.0.0.1:0")
             .env("AOS_ADMIN_ADDR", "127.0.0.1:0")
-            .env("AOS_EGRESS_ALLOW", "127.0.0.0/8")
-            .env("AOS_DB_API_CONNECTIONS", "8")
-            .env("AOS_LOG", "info")
-            .env("AOS_LOG_FORMAT", "json")
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .expect("the program starts");
-        let wanted = if command == "work" { "admin listens" } else { "api listens" };
-        let (out, err) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
-        let (said, mut lines) = tokio::sync::mpsc::channel(256);
-        // Read to the end, so that the program never waits for a full pipe.
-        for reader in [Box::new(out) as Box<dyn tokio::io::AsyncRead + Send + Unpin>, Box::new(err)] {
-            let said = said.clone();
-            tokio::spawn(async move {
-                let mut text = BufReader::new(reader).lines();
-                while let Ok(Some(line)) = text.next_line().await {
-                    // Nobody listens any more once it runs.
-                    said.try_send(line).ok();
-                }
-            });
-        }
-        drop(said);
-        let listening = async {
-            while let Some(line) = lines.recv().await {
-                if line.contains(wanted) {
-                    return address(&line);
-                }
-                assert!(!line.contains("\"ERROR\""), "{line}");
-            }
-            panic!("the program ended");
-        };
-        let addr = tokio::time::timeout(PATIENCE, listening).await.expect("the program listens");
-        Self { child, origin: addr.map(|addr| format!("http://{addr}")) }
+            .env("AOS_EGRESS_ALLOW", "127.0.0.0/8");
+        let listens = if role == "work" { "admin listens" } else { "api listens" };
+        Self::spawn(command, listens).await
+    }
+
+    /// Starts a program and waits until it says, in a line of JSON with this message, where it listens.
+    pub(crate) async fn spawn(mut command: Command, message: &str) -> Self {
+        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut child = child.kill_on_drop(true).spawn().expect("the program starts");
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let addr = tokio::time::timeout(PATIENCE, address(&mut lines, message)).await;
+        let addr = addr.unwrap_or_else(|_| panic!("it does not say `{message}`"));
+        // What it says later must not fill the pipe.
+        tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+        Self { child, addr }
+    }
+
+    /// Host and port it listens on.
+    pub(crate) fn addr(&self) -> &str {
+        &self.addr
     }
 
     /// Where it serves.
-    pub(crate) fn origin(&self) -> &str {
-        self.origin.as_deref().expect("it says where it listens")
+    pub(crate) fn origin(&self) -> String {
+        format!("http://{}", self.addr)
     }
 
-    /// `kill -9`, and waits until it is gone.
+    /// `kill -9`, and waits until it is gone: no handler runs, nothing is flushed.
     pub(crate) async fn kill(&mut self) {
         self.child.kill().await.expect("it runs");
     }
 }
 
-/// `addr` of a line of the log.
-fn address(line: &str) -> Option<String> {
-    let (_, rest) = line.split_once("\"addr\":\"")?;
-    rest.split_once('"').map(|(addr, _)| addr.to_owned())
+/// The settings that control plane and edge share.
+pub(super) fn settings(command: &mut Command, redis_url: &str, redis_prefix: &str) {
+    command
+        .env("AOS_SECRET", hex::encode(SECRET))
+        .env("AOS_REDIS_URL", redis_url)
+        .env("AOS_REDIS_PREFIX", redis_prefix)
+        .env("AOS_LOG", "info")
+        .env("AOS_LOG_FORMAT", "json");
+}
+
+async fn address(lines: &mut Lines<BufReader<ChildStderr>>, message: &str) -> String {
+    let mut said = Vec::new();
+    while let Some(line) = lines.next_line().await.unwrap() {
+        let parsed: Value = serde_json::from_str(&line).unwrap_or_default();
+        if parsed["message"] == message {
+            return parsed["addr"].as_str().unwrap().to_owned();
+        }
+        said.push(line);
+    }
+    panic!("it ended before `{message}`:\n{}", said.join("\n"))
 }

@@ -1,6 +1,6 @@
 //! `kill -9` between a request's effect and its answer: with an `Idempotency-Key` the repeat happens once.
 
-use crate::harness::{Client, Running, Site};
+use crate::harness::{Client, Process, Site};
 use serde_json::{Value, json};
 use sqlx::{Connection, PgConnection};
 use std::time::{Duration, Instant};
@@ -33,7 +33,7 @@ struct Post {
 }
 
 /// Two sides of a program, with a sale that can be paid out and one that can be refunded; what to send.
-async fn posts(running: &Running) -> Vec<Post> {
+async fn posts(running: &Process) -> Vec<Post> {
     let (advertiser, affiliate) =
         (Site::agent(running, "Advertiser").await, Site::agent(running, "Affiliate").await);
     let text =
@@ -99,7 +99,7 @@ async fn until_gone(conn: &mut PgConnection) {
     until(conn, "the killed program's connections are gone", GONE, 0).await;
 }
 
-fn again(running: &Running, post: &Post) -> Client {
+fn again(running: &Process, post: &Post) -> Client {
     let key = if post.path == "/api/auth/signup" { None } else { Some(post.who.key()) };
     Site::client(running, key)
 }
@@ -111,7 +111,7 @@ async fn send(client: &Client, post: &Post, key: &str) -> crate::harness::Reply 
 #[tokio::test]
 async fn killed_before_the_commit_nothing_happened_and_the_repeat_happens_once() {
     let site = Site::new().await;
-    let mut running = site.start("serve", "http://127.0.0.1:1");
+    let mut running = site.start("serve", "http://127.0.0.1:1").await;
     let posts = posts(&running).await;
     let mut conn = PgConnection::connect(&site.database_url()).await.unwrap();
     for statement in [
@@ -130,12 +130,12 @@ async fn killed_before_the_commit_nothing_happened_and_the_repeat_happens_once()
         let request = client.request("POST", &post.path).header("idempotency-key", &key).json(&post.body);
         let sent = tokio::spawn(request.send());
         until(&mut conn, "the request reaches its end", WAITING, GATE).await;
-        running.kill();
+        running.kill().await;
         assert!(sent.await.unwrap().is_err(), "{} was answered", post.path);
         sqlx::query("SELECT pg_advisory_unlock($1)").bind(GATE).execute(&mut conn).await.unwrap();
         until_gone(&mut conn).await;
         assert_eq!(counts(&mut conn).await, before, "{} left something behind", post.path);
-        running = site.start("serve", "http://127.0.0.1:1");
+        running = site.start("serve", "http://127.0.0.1:1").await;
         let client = again(&running, post);
         let reply = send(&client, post, &key).await;
         reply.expect(post.status);
@@ -154,7 +154,7 @@ async fn killed_before_the_commit_nothing_happened_and_the_repeat_happens_once()
 #[tokio::test]
 async fn killed_after_the_commit_the_repeat_gets_the_answer_that_was_lost() {
     let site = Site::new().await;
-    let mut running = site.start("serve", "http://127.0.0.1:1");
+    let mut running = site.start("serve", "http://127.0.0.1:1").await;
     let posts = posts(&running).await;
     let mut conn = PgConnection::connect(&site.database_url()).await.unwrap();
     for (number, post) in posts.iter().enumerate() {
@@ -169,15 +169,15 @@ async fn killed_after_the_commit_the_repeat_gets_the_answer_that_was_lost() {
             post.path,
             body.len(),
         );
-        let mut stream = TcpStream::connect(&running.addr).await.unwrap();
+        let mut stream = TcpStream::connect(running.addr()).await.unwrap();
         stream.write_all(request.as_bytes()).await.unwrap();
         // Committed, and nobody has read a byte of the answer.
         until(&mut conn, "the answer is stored", STORED, number as i64 + 1).await;
-        running.kill();
+        running.kill().await;
         drop(stream);
         until_gone(&mut conn).await;
         let after = counts(&mut conn).await;
-        running = site.start("serve", "http://127.0.0.1:1");
+        running = site.start("serve", "http://127.0.0.1:1").await;
         let reply = send(&again(&running, post), post, &key).await;
         reply.expect(post.status);
         assert_eq!(reply.headers["idempotent-replayed"], "true", "{}", post.path);

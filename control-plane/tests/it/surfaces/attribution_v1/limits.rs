@@ -85,7 +85,7 @@ async fn a_burst_over_two_processes_is_let_through_up_to_the_limit_exactly() {
     let market = market().await;
     let (one, two) = tokio::join!(Process::start(&market.app, "serve"), Process::start(&market.app, "serve"));
     let at_both =
-        |client: &Client| [market.app.at(one.origin(), client), market.app.at(two.origin(), client)];
+        |client: &Client| [market.app.at(&one.origin(), client), market.app.at(&two.origin(), client)];
     let event = json!({"event": "impression", "merchant_id": market.merchant_id});
     // The first event of a pair joins the program; the burst is about the limit.
     market.track.post("/v1/track", event.clone()).await.expect(201);
@@ -95,10 +95,10 @@ async fn a_burst_over_two_processes_is_let_through_up_to_the_limit_exactly() {
     check_limit(&at_both(&fresh), 10, 3600, "POST", "/v1/payouts", json!({"method": "wallet"})).await;
     // Per account, not per key: another key of the publisher has nothing left either.
     let other = v1_key(&market.app, &market.publisher, Kind::Publisher).await;
-    let payout = market.app.at(two.origin(), &other).post("/v1/payouts", json!({"method": "wallet"})).await;
+    let payout = market.app.at(&two.origin(), &other).post("/v1/payouts", json!({"method": "wallet"})).await;
     is_v1_error(&payout, 429, "rate_limited");
     // Tracking and commissions are per key.
-    market.app.at(one.origin(), &other).get("/v1/commissions").await.expect(200);
+    market.app.at(&one.origin(), &other).get("/v1/commissions").await.expect(200);
 }
 
 #[tokio::test]
