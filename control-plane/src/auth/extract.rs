@@ -28,10 +28,18 @@ pub struct Agent {
 #[derive(Clone, Copy, Debug)]
 pub struct MaybeAgent(pub Option<Agent>);
 
+/// Put into a request by a surface that has checked its caller's session. Nothing that arrives over the
+/// network can carry it.
+#[derive(Clone, Copy, Debug)]
+pub struct SignedIn(pub Agent);
+
 impl FromRequestParts<App> for Agent {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
+        if let Some(SignedIn(agent)) = parts.extensions.get() {
+            return Ok(*agent);
+        }
         Ok(authenticate(app, &parts.headers, Kind::Agent).await?)
     }
 }
@@ -40,6 +48,9 @@ impl FromRequestParts<App> for MaybeAgent {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
+        if let Some(SignedIn(agent)) = parts.extensions.get() {
+            return Ok(Self(Some(*agent)));
+        }
         if !parts.headers.contains_key(AUTHORIZATION) {
             return Ok(Self(None));
         }
@@ -64,6 +75,11 @@ pub async fn authenticate(app: &App, headers: &HeaderMap, wanted: Kind) -> Resul
     let Some(key) = key else {
         return Err(invalid("The Authorization header is not of the form `Bearer KEY`.", wanted));
     };
+    key_holder(app, key, wanted).await
+}
+
+/// Finds the agent that holds a live key of this kind.
+pub(super) async fn key_holder(app: &App, key: &str, wanted: Kind) -> Result<Agent> {
     match api_keys::kind_of(key) {
         None => return Err(invalid("The bearer token is not a key of ours: mistyped or cut short.", wanted)),
         Some(kind) if kind != wanted => {

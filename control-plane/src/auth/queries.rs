@@ -1,6 +1,7 @@
 //! SQL of keys.
 
 use super::api_keys::{Digest, Kind, NewKey};
+use super::extract::Agent;
 use crate::error::Result;
 use chrono::{DateTime, Utc};
 use shared::id::{AgentId, ApiKeyId};
@@ -113,6 +114,78 @@ pub(crate) async fn revoke_keys(conn: &mut PgConnection, agent: AgentId, now: Da
     sqlx::query("UPDATE api_keys SET revoked_at = $2 WHERE agent_id = $1 AND revoked_at IS NULL")
         .bind(agent)
         .bind(now)
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// The agent of a session that has not ended.
+pub(crate) async fn find_session(
+    conn: &mut PgConnection,
+    digest: &Digest,
+    now: DateTime<Utc>,
+) -> Result<Option<Agent>> {
+    let found: Option<(AgentId, i32, ApiKeyId)> = sqlx::query_as(
+        "SELECT api_keys.agent_id, agents.number, api_keys.id
+           FROM dashboard_sessions
+           JOIN api_keys ON api_keys.id = dashboard_sessions.key_id
+           JOIN agents ON agents.id = api_keys.agent_id
+          WHERE dashboard_sessions.digest = $1 AND dashboard_sessions.expires_at > $2
+            AND api_keys.revoked_at IS NULL AND agents.deleted_at IS NULL",
+    )
+    .bind(digest.as_bytes())
+    .bind(now)
+    .fetch_optional(conn)
+    .await?;
+    Ok(found.map(|(id, number, key_id)| Agent { id, number, key_id }))
+}
+
+pub(crate) async fn insert_session(
+    conn: &mut PgConnection,
+    digest: &Digest,
+    key: ApiKeyId,
+    now: DateTime<Utc>,
+    expires_at: DateTime<Utc>,
+) -> Result<()> {
+    sqlx::query(
+        "INSERT INTO dashboard_sessions (digest, key_id, created_at, expires_at) VALUES ($1, $2, $3, $4)",
+    )
+    .bind(digest.as_bytes())
+    .bind(key)
+    .bind(now)
+    .bind(expires_at)
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Ends a key's expired sessions, and all others but the youngest so many.
+pub(crate) async fn delete_surplus_sessions(
+    conn: &mut PgConnection,
+    key: ApiKeyId,
+    kept: i64,
+    now: DateTime<Utc>,
+) -> Result<()> {
+    sqlx::query(
+        "DELETE FROM dashboard_sessions
+          WHERE key_id = $1
+            AND (expires_at <= $3
+                 OR digest NOT IN (SELECT digest FROM dashboard_sessions
+                                    WHERE key_id = $1 AND expires_at > $3
+                                    ORDER BY created_at DESC, digest
+                                    LIMIT $2))",
+    )
+    .bind(key)
+    .bind(kept)
+    .bind(now)
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+pub(crate) async fn delete_session(conn: &mut PgConnection, digest: &Digest) -> Result<()> {
+    sqlx::query("DELETE FROM dashboard_sessions WHERE digest = $1")
+        .bind(digest.as_bytes())
         .execute(conn)
         .await?;
     Ok(())

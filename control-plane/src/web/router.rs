@@ -44,6 +44,8 @@ pub fn build(app: &App) -> Router {
     let routes = routes
         .merge(openapi::routes(&document, app.config()))
         .merge(crate::surfaces::docs::routes(&document, app.config()))
+        .merge(surfaces::front::routes(app.config()))
+        .merge(surfaces::site::routes())
         .layer(axum::middleware::from_fn(retry::around))
         .layer(axum::middleware::from_fn_with_state(app.clone(), x402::around))
         .fallback(known_routes::unknown_route)
@@ -57,6 +59,13 @@ pub fn build(app: &App) -> Router {
         .layer(RequestBodyTimeoutLayer::new(BODY_FOR))
         .layer(axum::middleware::from_fn_with_state(app.clone(), middleware::around))
         .with_state(app.clone());
+    let dashboard = surfaces::dashboard::routes(routes.clone())
+        .layer(axum::middleware::from_fn_with_state(app.clone(), middleware::around))
+        .with_state(app.clone());
     // The router adds `Allow` to a 405 outside of its own layers; the answer to OPTIONS is made of it.
-    Router::new().merge(mcp).fallback_service(routes).layer(axum::middleware::from_fn(cors::around))
+    Router::new()
+        .merge(mcp)
+        .merge(dashboard)
+        .fallback_service(routes)
+        .layer(axum::middleware::from_fn(cors::around))
 }

@@ -22,6 +22,11 @@ const CSP: &str = "default-src 'none'; script-src 'self'; style-src 'self'; conn
 const STYLE: &str = include_str!("../../../assets/docs.css");
 const SCRIPT: &str = include_str!("../../../assets/docs.js");
 
+/// What an agent reads first, as served from `origin`.
+pub(crate) fn llms(origin: &str) -> Bytes {
+    Bytes::from(LLMS.replace("{origin}", origin))
+}
+
 /// The guides.
 fn guides() -> Router<App> {
     guides::GUIDES.iter().fold(Router::new(), |router, guide| {
@@ -34,7 +39,7 @@ fn guides() -> Router<App> {
 pub fn routes(document: &serde_json::Value, config: &Config) -> Router<App> {
     let origin = &config.api_origin;
     let page = Bytes::from(page::render(document, origin));
-    let llms = Bytes::from(LLMS.replace("{origin}", origin));
+    let llms = llms(origin);
     guides()
         .route("/docs", get(move || async move { reply("text/html; charset=utf-8", page) }))
         .route(

@@ -1,4 +1,6 @@
 //! The other doors.
 
 mod attribution_v1;
+mod dashboard;
+mod front;
 mod mcp;

@@ -1,0 +1,109 @@
+//! Pieces that several pages are made of.
+
+use super::layout::Role;
+use super::words;
+use maud::{Markup, html};
+
+/// A figure with the span before it.
+pub(super) struct Tile<'a> {
+    pub(super) name: &'a str,
+    pub(super) value: String,
+    /// By how many percent it grew.
+    pub(super) change: Option<i64>,
+    /// What is said below it.
+    pub(super) note: String,
+}
+
+/// Figures side by side.
+pub(super) fn tiles(tiles: &[Tile<'_>]) -> Markup {
+    html! {
+        dl.tiles {
+            @for tile in tiles {
+                div.tile {
+                    dt { (tile.name) }
+                    dd.value { (tile.value) }
+                    dd.note { (change(tile.change)) (tile.note) }
+                }
+            }
+        }
+    }
+}
+
+/// How much a figure changed.
+pub(super) fn change(percent: Option<i64>) -> Markup {
+    html! {
+        @match percent {
+            Some(percent) if percent > 0 => { span.change.up { span aria-hidden="true" { "↑ " } span.unseen { "up " } (words::count(percent)) "%" } " " }
+            Some(percent) if percent < 0 => { span.change.down { span aria-hidden="true" { "↓ " } span.unseen { "down " } (words::count(percent.saturating_abs())) "%" } " " }
+            Some(_) => { span.change { "unchanged" } " " }
+            None => {}
+        }
+    }
+}
+
+/// The spans of time to choose from.
+pub(super) fn spans(path: &str, days: i64) -> Markup {
+    html! {
+        nav.spans aria-label="Span of time" {
+            @for span in words::SPANS {
+                a href=(format!("{path}?days={span}")) aria-current=[(span == days).then_some("true")] { (span) " days" }
+            }
+        }
+    }
+}
+
+/// A title and what stands beside it.
+pub(super) fn heading(title: &str, beside: &Markup) -> Markup {
+    html! { div.heading { h1 { (title) } (beside) } }
+}
+
+/// What to do when there is nothing to show.
+pub(super) fn empty(title: &str, text: &str, action: Option<(&str, &str)>) -> Markup {
+    html! {
+        div.empty {
+            p.title { (title) }
+            p { (text) }
+            @if let Some((name, href)) = action { p { a.button href=(href) { (name) } } }
+        }
+    }
+}
+
+/// A list of names with clicks now and before.
+pub(super) fn ranking<'a>(
+    title: &str,
+    column: &str,
+    rows: impl Iterator<Item = (&'a str, i64, i64)>,
+) -> Markup {
+    let rows: Vec<_> = rows.filter(|(_, clicks, previous)| *clicks > 0 || *previous > 0).collect();
+    html! {
+        @if !rows.is_empty() {
+            section.card {
+                h2 { (title) }
+                div.scroll tabindex="0" role="region" aria-label=(title) {
+                    table {
+                        thead { tr { th scope="col" { (column) } th.number scope="col" { "Clicks" } th.number scope="col" { "Before" } } }
+                        tbody {
+                            @for (name, clicks, previous) in rows {
+                                tr { th.name scope="row" { bdi { (name) } } td.number { (words::count(clicks)) } td.number.muted { (words::count(previous)) } }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The page of ours where what an API call is for is done.
+pub(super) fn place_of(api_path: &str) -> Option<String> {
+    let (role, at) = match api_path {
+        path if path.ends_with("/conversions?status=pending") => (Role::Advertiser, "/conversions"),
+        path if path.ends_with("/affiliates?status=pending") => (Role::Advertiser, "/affiliates"),
+        path if path.starts_with("/api/wallet") => (Role::Advertiser, "/wallet"),
+        path if path.starts_with("/api/network/discover") => (Role::Affiliate, "/programs"),
+        path if path.ends_with("/links") => (Role::Affiliate, "/links"),
+        path if path.starts_with("/api/outreach") => (Role::Advertiser, "/affiliates"),
+        _ => return None,
+    };
+    Some(format!("{}{at}", role.path()))
+}
