@@ -39,7 +39,7 @@ async function send(panel) {
   try {
     const reply = await fetch(address + search, { method, headers, body: body || undefined, credentials: "omit" });
     const text = await reply.text();
-    show(panel, `${reply.status} · ${reply.headers.get("X-Request-Id") ?? ""}`, pretty(text), reply.ok);
+    show(panel, `${reply.status} · X-Request-Id ${reply.headers.get("X-Request-Id") ?? "missing"}`, pretty(text), reply.ok);
     offerKey(text);
   } finally {
     button.disabled = false;

@@ -38,6 +38,7 @@ def main():
     own_link = call("POST", f"/api/partnerships/{mine['id']}/links", key, {"destination_url": "https://example.com/"})
     sale = call("POST", "/api/conversions/track", key, {
         "tracking_token": link["token"], "event_type": "sale", "revenue_amount": 99.5, "external_id": "order-1"})
+    click = call("POST", "/api/conversions/track-click", key, {"tracking_token": link["token"]})
     topup = call("POST", "/api/wallet/topup", key, {"amount": 20})
     hook = call("POST", "/api/webhooks", key, {"url": "http://127.0.0.1:9/hook", "events": ["conversion.created"]})
     publisher = call("POST", f"/api/agents/{affiliate['id']}/keys", other, {"kind": "publisher"})
@@ -48,6 +49,7 @@ def main():
         "/api/network/join/": {"program_id": theirs["id"]},
         "/api/partnerships/": {"id": mine["id"]},
         "/api/links/": {"id": own_link["id"]},
+        "/api/clicks/": {"click_id": click["click_id"]},
         "/api/conversions/": {"id": sale["id"]},
         "/api/wallet/topups/": {"id": topup["id"]},
         "/api/webhooks/": {"id": hook["id"]},

@@ -1,6 +1,7 @@
 #!/bin/sh
 # Makes accounts with one of everything and runs the fuzzer against ORIGIN. Needs `cargo xtask peers`.
-# MAX_EXAMPLES (30) per operation and phase, SEED (1); further arguments go to the first run.
+# MAX_EXAMPLES (30) per operation and phase, SEED (1), PHASES (all four); further arguments go to the first run.
+# One worker: with more, CPython 3.11 now and then loses count of its recursion.
 set -eu
 origin=$1
 shift
@@ -11,7 +12,7 @@ export PATH SCHEMATHESIS_HOOKS="$here/hooks.py"
 fuzz() {
     schemathesis --config-file "$here/schemathesis.toml" run "$origin/openapi.json" --url "$origin" \
         --checks all --max-examples "${MAX_EXAMPLES:-30}" --seed "${SEED:-1}" --generation-database none \
-        --workers 2 --no-color "$@"
+        --phases "${PHASES:-examples,coverage,fuzzing,stateful}" --workers 1 --no-color "$@"
 }
 
 # What ends the account or its key is fuzzed by itself: the rest would only see 401 afterwards.

@@ -176,7 +176,9 @@ pub async fn must_be(conn: &mut PgConnection, caller: AgentId, id: AgentId) -> R
 /// A page of all agents, the newest first.
 pub(crate) async fn list_agents(conn: &mut PgConnection, query: &AgentsQuery) -> Result<Paged<Agent>> {
     let page = query.page()?;
-    let filter = Filter { niche: query.niche.as_deref(), audience_type: query.audience_type.as_deref() };
+    let niche = query.niche.as_deref().map(check_niche).transpose()?;
+    let audience_type = query.audience_type.as_deref().map(check_audience_type).transpose()?;
+    let filter = Filter { niche: niche.as_deref(), audience_type: audience_type.as_deref() };
     let agents = queries::list_agents(conn, &filter, page).await?;
     let total = queries::count_agents(conn, &filter).await?;
     Ok(page.of_rows(agents, total, |agent| (agent.created_at.timestamp_micros(), agent.id.uuid())))

@@ -46,11 +46,11 @@ pub struct SignUpRequest {
 pub struct UpdateAgentRequest {
     /// Display name, 1 to 100 characters.
     #[serde(default)]
-    #[schema(value_type = Option<String>, min_length = 1, max_length = 100)]
+    #[schema(value_type = String, min_length = 1, max_length = 100)]
     pub name: Patch<String>,
     /// URL-safe handle.
     #[serde(default)]
-    #[schema(value_type = Option<String>, min_length = 1, max_length = 60, pattern = "^[a-z0-9]+(-[a-z0-9]+)*$")]
+    #[schema(value_type = String, min_length = 1, max_length = 60, pattern = "^[a-z0-9]+(-[a-z0-9]+)*$")]
     pub handle: Patch<String>,
     /// What the agent does, at most 2,000 characters.
     #[serde(default)]
@@ -76,8 +76,10 @@ pub struct UpdateAgentRequest {
 #[into_params(parameter_in = Query)]
 pub struct AgentsQuery {
     /// Only those of this niche.
+    #[param(max_length = 60, example = "saas")]
     pub niche: Option<String>,
     /// Only those that reach this audience.
+    #[param(max_length = 60)]
     pub audience_type: Option<String>,
     /// Page, from 1; beyond 1,000 go on by cursor.
     #[serde(skip_serializing)]

@@ -228,9 +228,9 @@ pub struct ConversionsQuery {
     /// Only leads or only sales.
     #[param(inline)]
     pub event_type: Option<EventType>,
-    /// Only this affiliate's.
+    /// Only this affiliate's; in an affiliate's own list none but itself.
     pub affiliate_id: Option<Uuid>,
-    /// Only this program's.
+    /// Only this program's; in a program's list none but itself.
     pub program_id: Option<Uuid>,
     /// Only those you reported under this name.
     pub external_id: Option<String>,

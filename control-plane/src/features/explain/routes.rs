@@ -45,7 +45,7 @@ async fn explain_conversion(
 /// conversions it led to. How it was metered is told to the advertiser alone.
 #[utoipa::path(
     get, path = "/api/clicks/{click_id}/explain", tag = "clicks", operation_id = "explain_click",
-    params(("click_id" = String, Path, description = "The click's id, 43 characters")),
+    params(("click_id" = String, Path, description = "The click's id, 43 characters", pattern = "^[A-Za-z0-9_-]{43}$")),
     responses(
         (status = 200, description = "The steps, each with its reason", body = ClickExplanation),
         (status = 400, description = "invalid_id: not the id of a click of ours", body = ErrorBody),

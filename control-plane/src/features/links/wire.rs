@@ -33,7 +33,7 @@ pub struct CreateLinkRequest {
 pub struct UpdateLinkRequest {
     /// Where it leads.
     #[serde(default)]
-    #[schema(value_type = Option<String>, max_length = 2048, pattern = "^https?://[A-Za-z0-9]")]
+    #[schema(value_type = String, max_length = 2048, pattern = "^https?://[A-Za-z0-9]")]
     pub destination_url: Patch<String>,
     /// Your label; `null` clears it.
     #[serde(default)]

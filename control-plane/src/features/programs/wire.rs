@@ -72,15 +72,15 @@ pub struct CreateProgramRequest {
 #[schema(example = json!({"commission_value": 30}))]
 pub struct UpdateProgramRequest {
     /// Name, 1 to 100 characters.
-    #[schema(value_type = Option<String>, min_length = 1, max_length = 100)]
+    #[schema(value_type = String, min_length = 1, max_length = 100)]
     #[serde(default)]
     pub name: Patch<String>,
     /// `percentage` or `fixed`; a new one needs a new `commission_value` with it.
-    #[schema(value_type = Option<CommissionType>)]
+    #[schema(value_type = CommissionType)]
     #[serde(default)]
     pub commission_type: Patch<CommissionType>,
     /// Percent or dollars, for conversions from now on.
-    #[schema(value_type = Option<f64>, minimum = 0, maximum = 100_000)]
+    #[schema(value_type = f64, minimum = 0, maximum = 100_000)]
     #[serde(default)]
     pub commission_value: Patch<Micros>,
     /// What it offers.

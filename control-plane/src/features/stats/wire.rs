@@ -6,6 +6,7 @@ use crate::money::Micros;
 use crate::time::At;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use utoipa::openapi::schema::{ObjectBuilder, Type};
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
@@ -15,8 +16,12 @@ use uuid::Uuid;
 #[into_params(parameter_in = Query)]
 pub struct StatsQuery {
     /// The last 7, 30 or 90 days; 30 when left out.
-    #[param(example = 30)]
+    #[param(schema_with = span, example = 30)]
     pub days: Option<i64>,
+}
+
+fn span() -> ObjectBuilder {
+    ObjectBuilder::new().schema_type(Type::Integer).enum_values(Some([7, 30, 90])).default(Some(30.into()))
 }
 
 /// Everything an agent may want to know of itself.

@@ -5,9 +5,10 @@ use crate::features::commissions::rules::Terms;
 use crate::features::payouts::model::Payout;
 use crate::time::At;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use shared::id;
 use utoipa::ToSchema;
+use utoipa::openapi::schema::{ObjectBuilder, Schema, SchemaType, Type};
 
 /// What an agent did.
 #[derive(Clone, Copy, Debug, Deserialize, ToSchema)]
@@ -49,8 +50,22 @@ pub(super) struct TrackRequest {
     pub(super) product_id: Option<String>,
     /// One flat object, at most 20 members; `agent_runtime` is shown in the merchant's reports.
     #[serde(default)]
-    #[schema(value_type = Object)]
+    #[schema(schema_with = metadata)]
     pub(super) metadata: Map<String, Value>,
+}
+
+fn metadata() -> ObjectBuilder {
+    let plain = [Type::String, Type::Number, Type::Boolean, Type::Null];
+    let value = ObjectBuilder::new().schema_type(SchemaType::from_iter(plain)).max_length(Some(500));
+    ObjectBuilder::new()
+        .schema_type(Type::Object)
+        .description(Some(
+            "One flat object, at most 20 members; `agent_runtime` is shown in the merchant's reports.",
+        ))
+        .max_properties(Some(20))
+        .property_names(Some(ObjectBuilder::new().schema_type(Type::String).max_length(Some(64))))
+        .additional_properties(Some(Schema::from(value.pattern(Some("^[^\\u0000]*$")))))
+        .examples([json!({"agent_runtime": "langchain"})])
 }
 
 /// A tracked event and its proof.

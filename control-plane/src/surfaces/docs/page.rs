@@ -64,7 +64,9 @@ fn contents(groups: &[(&Value, Vec<Call<'_>>)]) -> String {
 
 fn introduction(document: &Value, origin: &str) -> String {
     let mut html = String::from("<section id=\"start\"><h1>AffiliateOS API</h1>");
-    for paragraph in text(&document["info"]["description"]).split("\n\n") {
+    // Its table of codes stands at the end of the page.
+    let paragraphs = text(&document["info"]["description"]).split("\n\n");
+    for paragraph in paragraphs.filter(|paragraph| !paragraph.starts_with('|')) {
         html.push_str(&format!("<p>{}</p>", prose(paragraph)));
     }
     html.push_str(&format!(
@@ -108,14 +110,30 @@ struct Call<'a> {
     operation: &'a Value,
 }
 
-/// The operations of a tag, in the order of their paths.
+/// What any call can answer when the request or we are out of order: one line says so, with the codes below.
+const ALWAYS: [Code; 6] = [
+    Code::RequestTimeout,
+    Code::PayloadTooLarge,
+    Code::UriTooLong,
+    Code::UnsupportedMediaType,
+    Code::Internal,
+    Code::Unavailable,
+];
+
+/// The operations of a tag: those that give a key first, then in the order of their paths.
 fn calls_of<'a>(document: &'a Value, tag: &str) -> Vec<Call<'a>> {
     let paths = document["paths"].as_object().into_iter().flatten();
     let calls = paths.flat_map(|(path, item)| {
         let methods = item.as_object().into_iter().flatten();
         methods.map(move |(method, operation)| Call { method, path, operation })
     });
-    calls.filter(|call| call.operation["tags"][0] == tag).collect()
+    let mut calls: Vec<_> = calls.filter(|call| call.operation["tags"][0] == tag).collect();
+    calls.sort_by_key(|call| match call.id() {
+        "quickstart" => 0,
+        "sign_up" => 1,
+        _ => 2,
+    });
+    calls
 }
 
 impl<'a> Call<'a> {
@@ -186,7 +204,15 @@ impl<'a> Call<'a> {
 
     fn replies(&self, document: &Value) -> String {
         let mut html = String::from("<h4>Replies</h4>");
+        let mut always = Vec::new();
         for (status, reply) in self.operation["responses"].as_object().into_iter().flatten() {
+            let codes = reply["x-error-codes"].as_array().map_or(&[][..], Vec::as_slice);
+            if !codes.is_empty()
+                && codes.iter().all(|code| ALWAYS.iter().any(|known| *code == known.as_str()))
+            {
+                always.push(escape(status));
+                continue;
+            }
             let good = status.starts_with('2');
             let content = &reply["content"]["application/json"];
             let class = if good { "good" } else { "bad" };
@@ -205,6 +231,10 @@ impl<'a> Call<'a> {
             }
             html.push_str("</details>");
         }
+        html.push_str(&format!(
+            "<p class=\"hint\">And what any call like it can answer: {}; see <a href=\"#errors\">Error codes</a>.</p>",
+            always.join(", ")
+        ));
         html
     }
 

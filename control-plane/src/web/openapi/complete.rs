@@ -18,6 +18,7 @@ pub(super) fn add_what_every_call_has(document: &mut Value, origin: &str) {
     add_components(document);
     add_what_text_is(document);
     for (path, method, operation) in operations(document) {
+        add_what_filters_are(operation);
         if operation.get("security").is_none() {
             operation["security"] = json!([{"agent_key": []}]);
         }
@@ -136,11 +137,24 @@ fn add_what_text_is(document: &mut Value) {
         if !items.is_null() {
             text["items"] = items;
         }
+        if name == "pay_classes" {
+            text["minItems"] = json!(1);
+        }
         let string = text["type"] == "string" || text["type"] == json!(["string", "null"]);
         let free = ["pattern", "format", "enum", "const"].iter().all(|form| text.get(form).is_none());
         if string && free {
             let pattern = if name == "description" { PARAGRAPH } else { LINE };
             text["pattern"] = pattern.replace("BAD", BAD).into();
+        }
+    }
+}
+
+/// The same of filters: those with a greatest length are lines of text.
+fn add_what_filters_are(operation: &mut Value) {
+    for parameter in operation.get_mut("parameters").and_then(Value::as_array_mut).into_iter().flatten() {
+        let schema = &mut parameter["schema"];
+        if schema.get("maxLength").is_some() && schema.get("pattern").is_none() {
+            schema["pattern"] = LINE.replace("BAD", BAD).into();
         }
     }
 }

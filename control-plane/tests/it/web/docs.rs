@@ -38,7 +38,7 @@ async fn the_service_carries_its_documentation() {
     assert!(llms.status == 200 && llms.text.contains(app.origin()) && !llms.text.contains("{origin}"));
     // Every call that the page names exists.
     for line in llms.text.lines() {
-        for (method, rest) in ["GET ", "POST ", "PATCH "]
+        for (method, rest) in ["GET ", "POST ", "PATCH ", "PUT "]
             .iter()
             .flat_map(|m| line.match_indices(m).map(move |(at, _)| (m, line.split_at(at + m.len()).1)))
         {
