@@ -55,6 +55,12 @@ pub enum Command {
         #[command(subcommand)]
         action: PayoutsAction,
     },
+    /// Adds prospects for outreach from a CSV file: `name`, `website_url` or `contact`, `niche`, `audience_type`,
+    /// `description`. Exits with 1 when lines were left out.
+    ImportProspects {
+        /// The file; its first line names the columns.
+        file: std::path::PathBuf,
+    },
     /// Prints the settings in force, with secrets hidden, and exits.
     CheckConfig,
     /// Prints the OpenAPI description and exits.

@@ -98,6 +98,14 @@ async fn run(command: Command, config: Config) -> anyhow::Result<ExitCode> {
             let mut conn = app.db_worker().acquire().await.context("cannot reach Postgres")?;
             return Ok(show(&commands::payouts::run(&mut conn, &action, app.clock().now()).await?));
         }
+        Command::ImportProspects { file } => {
+            let file =
+                std::fs::File::open(&file).with_context(|| format!("cannot open {}", file.display()))?;
+            let app = App::new(config)?;
+            let mut conn = app.db_worker().acquire().await.context("cannot reach Postgres")?;
+            let file = std::io::BufReader::new(file);
+            return Ok(show(&commands::prospects::run(&mut conn, file, app.clock().now()).await?));
+        }
         Command::Openapi => unreachable!("answered before the settings are read"),
     }
     Ok(ExitCode::SUCCESS)

@@ -102,6 +102,8 @@ ids! {
     DeliveryId = "dlv";
     /// A suggested program or affiliate.
     SuggestionId = "sug";
+    /// Somebody outside who could promote programs.
+    ProspectId = "psp";
     /// A subscription to Pro.
     SubscriptionId = "sub";
     /// An attribution event under `/v1`.

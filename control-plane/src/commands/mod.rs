@@ -2,6 +2,7 @@
 
 pub mod parked;
 pub mod payouts;
+pub mod prospects;
 pub mod reconcile;
 
 /// What a command says, and whether all is well.

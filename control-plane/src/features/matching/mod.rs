@@ -1,7 +1,6 @@
 //! Matching: which program suits which agent, and the other way round.
 //!
-//! Owns tables `match_suggestions`, `match_requests`, `match_outbox` and the figures of programs that are
-//! published. Must stay true: nobody is shown a program of its own, one it has joined or one it has declined;
+//! Owns tables `match_suggestions`, `match_requests`, `match_outbox`, `prospects`. Must stay true: nobody is shown a program of its own, one it has joined or one it has declined;
 //! no place in a ranking can be bought; a query is charged once in ten minutes, and only when it finds
 //! something. Suggestions are made in the sign-up itself (quickstart) or by [`suggest::job`], which takes what
 //! triggers have written down about new and changed agents and programs.
@@ -11,6 +10,7 @@
 
 pub mod model;
 pub mod ops;
+pub mod outreach;
 pub(crate) mod queries;
 pub mod rank;
 pub mod routes;

@@ -10,7 +10,13 @@ use crate::money::Micros;
 use crate::named::named;
 use chrono::{DateTime, TimeDelta, Utc};
 use shared::id::{AgentId, ProgramId, SuggestionId};
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
+
+mod likeness;
+mod parties;
+
+use likeness::{Likeness, Other, Rarity};
+pub use parties::{Likely, Party, rank_parties};
 
 named! {
     /// What became of a suggestion.
@@ -26,7 +32,7 @@ named! {
 
 named! {
     /// The answer to a suggestion.
-    Decision {
+    Decision as MatchDecision {
         /// Join the program.
         Accept = "accept",
         /// Never show it again.
@@ -94,8 +100,6 @@ mod weight {
 pub const WORDS_MAX: usize = 24;
 /// Letters of a word: shorter ones say nothing, longer ones are no words.
 const WORD_LEN: std::ops::RangeInclusive<usize> = 2..=40;
-/// Words named in a reason.
-const WORDS_NAMED_MAX: usize = 5;
 /// Of so many places one goes to a program nobody has measured yet: else nobody ever would.
 const EXPLORE_EVERY: usize = 5;
 /// A program is new for so long.
@@ -121,7 +125,7 @@ impl Profile {
         Self {
             niche: niche.map(str::to_owned),
             audience_type: audience_type.map(str::to_owned),
-            words: words(texts),
+            words: words_of(texts),
         }
     }
 
@@ -134,7 +138,7 @@ impl Profile {
 }
 
 /// The words of texts, each once, in small letters, the first [`WORDS_MAX`].
-fn words<'a>(texts: impl Iterator<Item = &'a str>) -> Vec<String> {
+fn words_of<'a>(texts: impl Iterator<Item = &'a str>) -> Vec<String> {
     let mut seen = BTreeSet::new();
     texts
         .flat_map(|text| text.split(|letter: char| !letter.is_alphanumeric()))
@@ -203,12 +207,9 @@ impl Stems {
     }
 }
 
-/// What the pool of candidates has in common: words everybody uses tell nothing, and what is much or little
-/// shows only beside the others.
+/// What the pool of candidates has in common: what is much or little shows only beside the others.
 struct Pool {
-    rarity: HashMap<String, f64>,
-    /// What all stems asked for are worth, as far as any candidate has them.
-    rarity_sum: f64,
+    rarity: Rarity,
     epc_median: f64,
     percentages: Vec<i64>,
     fixed: Vec<i64>,
@@ -216,19 +217,6 @@ struct Pool {
 
 impl Pool {
     fn of(candidates: &[Candidate]) -> Self {
-        let mut having: HashMap<&str, usize> = HashMap::new();
-        for stem in candidates.iter().flat_map(|one| &one.shared) {
-            *having.entry(stem).or_default() += 1;
-        }
-        let all = candidates.len() as f64;
-        let rarity: HashMap<String, f64> = having
-            .into_iter()
-            .map(|(stem, count)| (stem.to_owned(), ((all + 1.0) / (count as f64 + 0.5)).ln().max(0.0)))
-            .collect();
-        let mut worth: Vec<f64> = rarity.values().copied().collect();
-        worth.sort_by(f64::total_cmp);
-        // As many as a good match shares: a long profile must not make every match look poor.
-        let rarity_sum = worth.iter().rev().take(6).sum();
         let mut epcs: Vec<i64> = candidates.iter().filter_map(|one| one.epc.map(|epc| epc.0)).collect();
         epcs.sort_unstable();
         let sorted = |percentage: bool| {
@@ -238,21 +226,11 @@ impl Pool {
             values
         };
         Self {
-            rarity,
-            rarity_sum,
+            rarity: Rarity::of(candidates.iter().map(|one| one.shared.as_slice())),
             epc_median: epcs.get(epcs.len() / 2).map_or(0.0, |&epc| epc as f64).max(1.0),
             percentages: sorted(true),
             fixed: sorted(false),
         }
-    }
-
-    /// 0 to 1: how much of what could be shared is.
-    fn words(&self, shared: &[String]) -> f64 {
-        if self.rarity_sum <= 0.0 {
-            return 0.0;
-        }
-        let sum: f64 = shared.iter().filter_map(|stem| self.rarity.get(stem)).sum();
-        (sum / self.rarity_sum).min(1.0)
     }
 
     /// 0 to 1: measured earnings beside the median; unmeasured ones are guessed from the commission, near
@@ -266,12 +244,6 @@ impl Pool {
         let below = values.partition_point(|value| *value < one.commission.0);
         0.35 + 0.3 * below as f64 / values.len().max(1) as f64
     }
-}
-
-/// Whether two words of profiles mean the same.
-fn same(one: Option<&str>, other: Option<&str>) -> bool {
-    let folded = |text: &str| text.trim().to_lowercase();
-    matches!((one, other), (Some(one), Some(other)) if folded(one) == folded(other))
 }
 
 /// Scores every candidate for a profile and puts the best first; candidates of one score stay in the order
@@ -298,7 +270,15 @@ fn judge(
     now: DateTime<Utc>,
 ) -> (f64, Vec<String>) {
     let mut reasons = Vec::new();
-    let mut score = likeness(profile, stems, one, pool, &mut reasons);
+    let other = Other {
+        niche: one.niche.as_deref(),
+        audience_type: one.audience_type.as_deref(),
+        shared: &one.shared,
+    };
+    let likeness = Likeness::of(profile, stems, other, &pool.rarity, &mut reasons);
+    let mut score = weight::NICHE * likeness.niche
+        + weight::WORDS * likeness.words
+        + weight::AUDIENCE * likeness.audience;
     score += weight::EARNINGS * pool.earnings(one);
     match one.epc {
         Some(epc) if epc > Micros::ZERO => reasons.push(format!("A click earns ${epc} on average")),
@@ -328,40 +308,6 @@ fn judge(
         reasons.push("Open to everybody".to_owned());
     }
     (score.clamp(0.0, 1.0), reasons)
-}
-
-/// The parts that both sides' own words decide.
-fn likeness(
-    profile: &Profile,
-    stems: &Stems,
-    one: &Candidate,
-    pool: &Pool,
-    reasons: &mut Vec<String>,
-) -> f64 {
-    let mut score = 0.0;
-    let mut said: Vec<String> = Vec::new();
-    if let Some(niche) = profile.niche.as_deref().filter(|niche| same(Some(niche), one.niche.as_deref())) {
-        score += weight::NICHE;
-        reasons.push(format!("Both are about {niche}"));
-        said = words(std::iter::once(niche));
-    }
-    if let Some(audience) =
-        profile.audience_type.as_deref().filter(|audience| same(Some(audience), one.audience_type.as_deref()))
-    {
-        score += weight::AUDIENCE;
-        reasons.push(format!("Both reach {audience}"));
-    }
-    let words = pool.words(&one.shared);
-    score += weight::WORDS * words;
-    let mut shared: Vec<&String> = one.shared.iter().collect();
-    let rarity = |stem: &str| pool.rarity.get(stem).copied().unwrap_or_default();
-    shared.sort_by(|a, b| rarity(b).total_cmp(&rarity(a)).then(a.cmp(b)));
-    let named = shared.iter().map(|stem| stems.word(stem)).filter(|word| !said.iter().any(|one| one == word));
-    let named: Vec<&str> = named.take(WORDS_NAMED_MAX).collect();
-    if !named.is_empty() {
-        reasons.push(format!("Shared words: {}", named.join(", ")));
-    }
-    score
 }
 
 /// Gives the last of every [`EXPLORE_EVERY`] places to the best unmeasured candidate, when none of the

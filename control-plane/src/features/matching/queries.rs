@@ -8,9 +8,10 @@ use crate::page::{Page, Paged};
 use chrono::{DateTime, Utc};
 use shared::id::{AgentId, ProgramId, SuggestionId};
 use sqlx::PgConnection;
+use uuid::Uuid;
 
 /// Rows with one word that are looked at: a word that more of them have tells them apart no better.
-const WORD_ROWS_MAX: i64 = 200;
+pub(super) const WORD_ROWS_MAX: i64 = 200;
 
 /// The stems of words, as the index has them.
 pub(crate) async fn stems_of(conn: &mut PgConnection, words: &[String]) -> Result<Stems> {
@@ -449,7 +450,7 @@ pub(crate) enum Subject {
 /// Takes the oldest of what is to be matched again, with everything else that waits for the same. Another
 /// worker's is passed over.
 pub(crate) async fn take_subject(conn: &mut PgConnection) -> Result<Option<Subject>> {
-    let taken: Option<(String, uuid::Uuid)> = sqlx::query_as(
+    let taken: Option<(String, Uuid)> = sqlx::query_as(
         "DELETE FROM match_outbox
           WHERE id = (SELECT id FROM match_outbox ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED)
          RETURNING subject, subject_id",
@@ -465,7 +466,7 @@ pub(crate) async fn take_subject(conn: &mut PgConnection) -> Result<Option<Subje
 }
 
 /// Removes what waits for a subject that is being matched now.
-pub(crate) async fn forget_subject(conn: &mut PgConnection, subject: &str, id: uuid::Uuid) -> Result<()> {
+pub(crate) async fn forget_subject(conn: &mut PgConnection, subject: &str, id: Uuid) -> Result<()> {
     sqlx::query(
         "DELETE FROM match_outbox
           WHERE id IN (SELECT id FROM match_outbox WHERE subject = $1 AND subject_id = $2 FOR UPDATE SKIP LOCKED)",

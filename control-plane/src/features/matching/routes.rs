@@ -1,15 +1,17 @@
 //! HTTP of matching: extract, call, respond.
 
 use super::ops::{self, Charge};
+use super::outreach;
 use super::rank;
 use super::wire::{
-    ListSuggestionsQuery, MatchSuggestionResponse, PendingSuggestionsResponse, Recommendation,
-    RecommendationsQuery, RecommendationsResponse, RespondRequest, RespondResponse, UNTRUSTED,
+    ListSuggestionsQuery, MatchSuggestionResponse, OutreachQuery, OutreachResponse,
+    PendingSuggestionsResponse, Recommendation, RecommendationsQuery, RecommendationsResponse,
+    RespondRequest, RespondResponse, UNTRUSTED,
 };
 use crate::app::App;
 use crate::auth;
 use crate::error::Error;
-use crate::features::agents;
+use crate::features::{agents, programs};
 use crate::money::Micros;
 use crate::page::Paged;
 use crate::web::extract::{Path, Payload, Query};
@@ -30,6 +32,7 @@ pub fn router() -> OpenApiRouter<App> {
         .routes(routes!(list_agent_suggestions))
         .routes(routes!(list_pending_suggestions))
         .routes(routes!(respond_to_suggestion))
+        .routes(routes!(suggest_affiliates))
 }
 
 /// Get programs that suit you
@@ -171,4 +174,31 @@ async fn respond_to_suggestion(
         ops::respond(&mut unit, app.clock(), &mut told, request.decision, request.message.as_deref()).await?;
     let partnership = partnership.map(Into::into);
     unit.ok(&RespondResponse { suggestion: told.into(), partnership }).await
+}
+
+/// Find affiliates for your program
+///
+/// Agents of this network and prospects outside of it, the likeliest first, each with reasons and a message to
+/// send. Your own account, those who have joined and those who have declined are left out. Costs nothing.
+#[utoipa::path(
+    get, path = "/api/outreach/suggest", tag = "network", operation_id = "suggest_affiliates",
+    params(OutreachQuery),
+    responses(
+        (status = 200, description = "Who could promote it", body = OutreachResponse),
+        (status = 400, description = "missing_field, invalid_value", body = ErrorBody),
+        (status = 401, description = "api_key_missing, api_key_invalid", body = ErrorBody),
+        (status = 403, description = "not_owner: another agent's program", body = ErrorBody),
+        (status = 404, description = "not_found", body = ErrorBody),
+    ),
+)]
+async fn suggest_affiliates(
+    State(app): State<App>,
+    caller: auth::Agent,
+    Query(query): Query<OutreachQuery>,
+) -> Reply {
+    let mut conn = app.db_read().acquire().await.map_err(Error::from)?;
+    let program = programs::ops::load_program(&mut conn, query.program()).await?;
+    program.owned_by(caller.id)?;
+    let origin = &app.config().api_origin;
+    Ok(respond::ok(&outreach::suggest(&mut conn, app.clock().now(), origin, &program, &query).await?))
 }

@@ -2,7 +2,8 @@
 //!
 //! Must stay true: who is told of a suggestion finds it stored; a pair is told once.
 
-use super::model::{Match, Profile};
+use super::model::Match;
+use super::outreach;
 use super::queries::{self, Subject};
 use super::rank::{self, Narrowed};
 use crate::app::App;
@@ -35,12 +36,7 @@ pub async fn to_agent(conn: &mut PgConnection, clock: &dyn Clock, id: AgentId) -
 /// Suggests a program to the agents that it suits best.
 pub async fn to_agents_of(conn: &mut PgConnection, clock: &dyn Clock, id: ProgramId) -> Result<()> {
     let Some(program) = programs::ops::list_in(conn, &[id]).await?.pop() else { return Ok(()) };
-    let settings = &program.settings;
-    let profile = Profile::new(
-        settings.niche.as_deref(),
-        settings.audience_type.as_deref(),
-        &[Some(&settings.name), settings.description.as_deref()],
-    );
+    let profile = outreach::profile_of(&program);
     let stems = queries::stems_of(conn, &profile.words).await?.all();
     let mut pairs: Vec<(AgentId, Match)> = Vec::new();
     for agent in queries::list_likely_agents(conn, id, &stems, AGENTS_ASKED).await? {

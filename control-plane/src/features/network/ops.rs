@@ -95,11 +95,13 @@ pub async fn stats(conn: &mut PgConnection, clock: &dyn Clock) -> Result<StatsRe
     })
 }
 
-/// Takes the figures of the last 30 days: earnings per click of every program, and the network's trade.
+/// Takes the published figures: what every program's clicks earn, how many of its conversions it approves, how
+/// soon it pays, whether it can; and the network's trade.
 /// A job runs it; running it twice changes nothing.
 pub async fn refresh(conn: &mut PgConnection, clock: &dyn Clock) -> Result<()> {
     let now = clock.now();
     queries::refresh_epc(conn, now).await?;
+    queries::refresh_reliability(conn, now).await?;
     let trade = queries::measure_trade(conn, now).await?;
     queries::store_trade(conn, &trade).await
 }

@@ -11,6 +11,12 @@ const WINDOW: TimeDelta = TimeDelta::days(30);
 /// With fewer clicks one lucky sale would lead the ranking.
 const EPC_CLICKS_MIN: i64 = 100;
 
+/// What approvals and payments look back on: they take longer than clicks.
+const RELIABILITY_WINDOW: TimeDelta = TimeDelta::days(90);
+/// With fewer decided conversions, or payments, one would decide the figure.
+const DECIDED_MIN: i64 = 10;
+const PAID_MIN: i64 = 3;
+
 /// Niches shown at most.
 const NICHES_MAX: i64 = 200;
 
@@ -139,6 +145,68 @@ pub(crate) async fn refresh_epc(conn: &mut PgConnection, now: DateTime<Utc>) -> 
     )
     .bind(now - WINDOW)
     .bind(EPC_CLICKS_MIN)
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Sets how reliable every program is that is open: the share of decided conversions it did not reject, the
+/// days until it pays, whether its advertiser's wallet covers what is owed. Rows that stay the same are not
+/// touched; a program that is being changed is left for the next run.
+pub(crate) async fn refresh_reliability(conn: &mut PgConnection, now: DateTime<Utc>) -> Result<()> {
+    sqlx::query(
+        "WITH decided AS (
+             SELECT program_id, count(*) AS decided, count(*) FILTER (WHERE status <> 'rejected') AS approved
+               FROM conversions
+              WHERE decided_at >= $1 AND status <> 'pending'
+              GROUP BY program_id
+             HAVING count(*) >= $2),
+         paid AS (
+             SELECT commissions.program_id,
+                    avg(extract(EPOCH FROM payouts.paid_at - commissions.created_at)) / 8640 AS tenths
+               FROM payouts
+               JOIN commissions ON commissions.payout_id = payouts.id AND NOT commissions.reversal
+              WHERE payouts.paid_at >= $1
+              GROUP BY commissions.program_id
+             HAVING count(*) >= $3),
+         owed AS (
+             -- of the whole advertiser: one wallet pays for all its programs
+             SELECT commissions.advertiser_id, sum(commissions.amount_micros) AS micros
+               FROM commissions
+               LEFT JOIN payouts ON payouts.id = commissions.payout_id
+              WHERE commissions.status = 'approved' AND commissions.currency = 'usd'
+                AND (commissions.payout_id IS NULL OR payouts.status = 'awaiting_funds')
+              GROUP BY commissions.advertiser_id),
+         figures AS (
+             SELECT programs.id,
+                    (decided.approved * 10000 / decided.decided)::INTEGER AS approval_bp,
+                    CASE WHEN paid.tenths IS NOT NULL THEN GREATEST(round(paid.tenths), 0)::INTEGER END AS days_to_pay_tenths,
+                    COALESCE(wallets.balance_micros > 0
+                        AND wallets.balance_micros >= COALESCE(owed.micros, 0), FALSE) AS funded
+               FROM programs
+               LEFT JOIN decided ON decided.program_id = programs.id
+               LEFT JOIN paid ON paid.program_id = programs.id
+               LEFT JOIN owed ON owed.advertiser_id = programs.advertiser_id
+               LEFT JOIN ledger_accounts AS wallets
+                 ON wallets.owner_id = programs.advertiser_id AND wallets.kind = 'wallet' AND wallets.currency = 'usd'
+              WHERE programs.status <> 'archived'),
+         changed AS (
+             SELECT programs.id, figures.approval_bp, figures.days_to_pay_tenths, figures.funded
+               FROM figures
+               JOIN programs ON programs.id = figures.id
+              WHERE (programs.approval_bp, programs.days_to_pay_tenths, programs.funded)
+                    IS DISTINCT FROM (figures.approval_bp, figures.days_to_pay_tenths, figures.funded)
+              ORDER BY programs.id
+                FOR NO KEY UPDATE OF programs SKIP LOCKED)
+         UPDATE programs
+            SET approval_bp = changed.approval_bp, days_to_pay_tenths = changed.days_to_pay_tenths,
+                funded = changed.funded
+           FROM changed
+          WHERE changed.id = programs.id",
+    )
+    .bind(now - RELIABILITY_WINDOW)
+    .bind(DECIDED_MIN)
+    .bind(PAID_MIN)
     .execute(conn)
     .await?;
     Ok(())

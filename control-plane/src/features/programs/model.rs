@@ -196,6 +196,8 @@ pub struct Settings {
     pub click_id_param: Option<String>,
     /// Hosts that links may lead to; empty: the host of `url`.
     pub allowed_hosts: Vec<String>,
+    /// What affiliates are asked to say beside a link.
+    pub disclosure_text: Option<String>,
 }
 
 impl Settings {
@@ -233,6 +235,12 @@ pub struct Program {
     pub affiliates: i32,
     /// What a counted click of the last 30 days earned on average.
     pub epc: Option<Micros>,
+    /// Decided conversions that were not rejected, in hundredths of a percent.
+    pub approval_bp: Option<i32>,
+    /// From a commission to its payment, in tenths of a day.
+    pub days_to_pay_tenths: Option<i32>,
+    /// Whether the advertiser's wallet covers what it owes to affiliates.
+    pub funded: bool,
     /// When it was made.
     pub created_at: DateTime<Utc>,
     /// When it last changed.

@@ -33,9 +33,13 @@ struct ProgramRow {
     min_payout_micros: i64,
     click_id_param: Option<String>,
     allowed_hosts: Vec<String>,
+    disclosure_text: Option<String>,
     status: Status,
     affiliates: i32,
     epc_micros: Option<i64>,
+    approval_bp: Option<i32>,
+    days_to_pay_tenths: Option<i32>,
+    funded: bool,
     created_at: DateTime<Utc>,
     updated_at: DateTime<Utc>,
 }
@@ -68,10 +72,14 @@ impl From<ProgramRow> for Program {
                 min_payout: Micros(row.min_payout_micros),
                 click_id_param: row.click_id_param,
                 allowed_hosts: row.allowed_hosts,
+                disclosure_text: row.disclosure_text,
             },
             status: row.status,
             affiliates: row.affiliates,
             epc: row.epc_micros.map(Micros),
+            approval_bp: row.approval_bp,
+            days_to_pay_tenths: row.days_to_pay_tenths,
+            funded: row.funded,
             created_at: row.created_at,
             updated_at: row.updated_at,
         }
@@ -88,7 +96,8 @@ macro_rules! select_programs {
                     programs.attribution_days, programs.hold_days, programs.auto_approve_days,
                     programs.pay_classes, programs.dedup_seconds, programs.min_payout_micros,
                     programs.click_id_param, programs.allowed_hosts, programs.status, programs.affiliates,
-                    programs.epc_micros, programs.created_at, programs.updated_at
+                    programs.epc_micros, programs.approval_bp, programs.days_to_pay_tenths, programs.funded,
+                    programs.disclosure_text, programs.created_at, programs.updated_at
                FROM programs
                JOIN agents AS advertisers ON advertisers.id = programs.advertiser_id ",
             $($rest),+
@@ -143,9 +152,10 @@ pub(crate) async fn insert_program(
         "INSERT INTO programs (id, advertiser_id, name, description, url, niche, audience_type, commission_type,
                                commission_rate_bp, commission_fixed_micros, approval_mode, attribution_days,
                                hold_days, auto_approve_days, pay_classes, dedup_seconds, min_payout_micros,
-                               click_id_param, allowed_hosts, status, created_at, updated_at)
+                               click_id_param, allowed_hosts, status, created_at, updated_at,
+                               disclosure_text)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19,
-                 'active', $20, $20)",
+                 'active', $20, $20, $21)",
     )
     .bind(id)
     .bind(advertiser)
@@ -167,6 +177,7 @@ pub(crate) async fn insert_program(
     .bind(&settings.click_id_param)
     .bind(&settings.allowed_hosts)
     .bind(now)
+    .bind(&settings.disclosure_text)
     .execute(conn)
     .await?;
     Ok(())
@@ -185,7 +196,7 @@ pub(crate) async fn update_settings(
                 commission_rate_bp = $8, commission_fixed_micros = $9, approval_mode = $10,
                 attribution_days = $11, hold_days = $12, auto_approve_days = $13, pay_classes = $14,
                 dedup_seconds = $15, min_payout_micros = $16, click_id_param = $17, allowed_hosts = $18,
-                updated_at = $19
+                updated_at = $19, disclosure_text = $20
           WHERE id = $1",
     )
     .bind(id)
@@ -207,6 +218,7 @@ pub(crate) async fn update_settings(
     .bind(&settings.click_id_param)
     .bind(&settings.allowed_hosts)
     .bind(now)
+    .bind(&settings.disclosure_text)
     .execute(conn)
     .await?;
     Ok(())

@@ -42,6 +42,7 @@ impl Settings {
             min_payout: Micros::ZERO,
             click_id_param: None,
             allowed_hosts: Vec::new(),
+            disclosure_text: None,
         };
         defaults.update(UpdateProgramRequest {
             name: Patch::Set(request.name),
@@ -61,6 +62,7 @@ impl Settings {
             min_payout: set(request.min_payout),
             click_id_param: set(request.click_id_param),
             allowed_hosts: set(request.allowed_hosts),
+            disclosure_text: set(request.disclosure_text),
         })
     }
 
@@ -115,6 +117,9 @@ impl Settings {
             click_id_param: optional(request.click_id_param, self.click_id_param, click_id_param)?,
             allowed_hosts: defaulted(request.allowed_hosts, self.allowed_hosts, Vec::new(), |given| {
                 hosts::parse_rules(&given)
+            })?,
+            disclosure_text: optional(request.disclosure_text, self.disclosure_text, |given| {
+                text::line("disclosure_text", given, 300)
             })?,
         })
     }

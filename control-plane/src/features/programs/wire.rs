@@ -10,6 +10,9 @@ use shared::id::AgentId;
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
+/// Said beside a link unless the advertiser asks for other words.
+const DISCLOSURE: &str = "I earn a commission when you buy through this link.";
+
 /// A new program. Needed: `name`, `commission_type`, `commission_value`.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -64,6 +67,13 @@ pub struct CreateProgramRequest {
     /// Hosts that links may lead to, each with every host below it. Empty: the host of `url`, or any.
     #[schema(example = json!(["example.com"]))]
     pub allowed_hosts: Option<Vec<String>>,
+    /// What affiliates are to say beside a link, at most 300 characters; a plain sentence unless you say more.
+    #[schema(
+        min_length = 1,
+        max_length = 300,
+        example = "I earn a commission when you buy through this link."
+    )]
+    pub disclosure_text: Option<String>,
 }
 
 /// What changes about a program. Absent members stay; `null` clears a member or puts its default back.
@@ -139,6 +149,10 @@ pub struct UpdateProgramRequest {
     #[schema(value_type = Option<Vec<String>>)]
     #[serde(default)]
     pub allowed_hosts: Patch<Vec<String>>,
+    /// What affiliates are to say beside a link.
+    #[schema(value_type = Option<String>, min_length = 1, max_length = 300)]
+    #[serde(default)]
+    pub disclosure_text: Patch<String>,
 }
 
 /// An affiliate program.
@@ -198,6 +212,20 @@ pub struct ProgramResponse {
     /// Earnings per click: what a counted click of the last 30 days earned its affiliate on average.
     /// `null` until there are 100 such clicks.
     pub epc: Option<Micros>,
+    /// Of decided leads and sales of 90 days, those not rejected, in percent. `null` until ten are decided.
+    #[schema(value_type = Option<f64>, example = 97.5)]
+    pub approval_rate: Option<Micros>,
+    /// Days from a commission to its payment, the mean of 90 days. `null` until three were paid.
+    #[schema(value_type = Option<f64>, example = 6.5)]
+    pub days_to_pay: Option<Micros>,
+    /// Whether the advertiser's wallet holds something, and at least what it owes to affiliates. This and the
+    /// figures above are taken every five minutes.
+    pub funded: bool,
+    /// What to say beside a link: readers must know that you are paid.
+    #[schema(example = "I earn a commission when you buy through this link.")]
+    pub disclosure_text: String,
+    /// Whether its place here was paid for. Always `false`: no place can be bought, in no list and no ranking.
+    pub sponsored: bool,
     /// When it was made.
     pub created_at: At,
     /// When it last changed.
@@ -247,6 +275,14 @@ impl From<Program> for ProgramResponse {
             status: program.status,
             affiliates: program.affiliates,
             epc: program.epc,
+            // A hundredth of a percent is 10,000 millionths of one, a tenth of a day 100,000 of one.
+            approval_rate: program.approval_bp.map(|bp| Micros(i64::from(bp).saturating_mul(10_000))),
+            days_to_pay: program
+                .days_to_pay_tenths
+                .map(|tenths| Micros(i64::from(tenths).saturating_mul(100_000))),
+            funded: program.funded,
+            disclosure_text: settings.disclosure_text.unwrap_or_else(|| DISCLOSURE.to_owned()),
+            sponsored: false,
             created_at: program.created_at.into(),
             updated_at: program.updated_at.into(),
         }

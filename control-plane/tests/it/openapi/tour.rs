@@ -34,6 +34,7 @@ async fn every_example_is_what_the_service_takes_and_answers() {
     tour.payouts().await;
     tour.keys_and_attribution().await;
     tour.subscription_and_webhooks().await;
+    tour.matching().await;
     tour.endings().await;
     let (examples, missing) = tour.recorder.finish();
     assert!(
@@ -317,6 +318,30 @@ impl Tour<'_> {
             assert!(std::time::Instant::now() < deadline, "not delivered: {list}");
             tokio::task::yield_now().await;
         }
+    }
+
+    async fn matching(&mut self) {
+        let studio = self.app.agent("Studio").await;
+        for (name, niche) in
+            [("Basket", "ecommerce"), ("Checkout helper", "ecommerce"), ("Ledger", "finance")]
+        {
+            let about = json!({"name": name, "niche": niche, "audience_type": "b2c", "description": "Shopping made easy"});
+            self.app.program_with(&studio, about).await;
+        }
+        self.app.suggest_all().await;
+        let program = self.program.clone();
+        let query = &[("program_id", program.as_str()), ("limit", "2")];
+        let outreach = Call { operation: "suggest_affiliates", status: 200, path: &[], query, body: None };
+        self.full(Advertiser, outreach).await;
+        let me = self.affiliate.id().to_owned();
+        let (path, query) = (&[("agent_id", me.as_str())], &[("limit", "2")]);
+        let recommend = Call { operation: "get_recommendations", status: 200, path, query, body: None };
+        self.full(Affiliate, recommend).await;
+        let list = self.call(Affiliate, "list_pending_suggestions", 200, &[]).await;
+        let accept = json!({"decision": "accept", "message": "I can distribute this to AI founders."});
+        let id = text(&list["data"][0], "id").to_owned();
+        self.send(Affiliate, "respond_to_suggestion", 200, &[("id", &id)], accept).await;
+        self.call(Affiliate, "list_agent_suggestions", 200, &[("id", &me)]).await;
     }
 
     async fn endings(&mut self) {

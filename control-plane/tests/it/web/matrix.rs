@@ -106,6 +106,7 @@ fn table() -> BTreeMap<&'static str, Row> {
         ("get_recommendations", Agent, none(), own(OK)),
         ("list_pending_suggestions", Agent, none(), all(OK)),
         ("respond_to_suggestion", Agent, json!({"decision": "accept"}), [OK, HIDDEN, HIDDEN]),
+        ("suggest_affiliates", Agent, none(), [OK, NOT_OWNER, NOT_OWNER]),
         // Partnerships and links: of both sides, the links the affiliate's.
         ("get_partnership", Agent, none(), sides(OK)),
         ("update_partnership", Agent, json!({"status": "suspended"}), [OK, NOT_OWNER, HIDDEN]),
@@ -366,6 +367,10 @@ impl World {
                 _ => &self.ids[thing],
             };
             path = path.replacen(name.as_str(), value, 1);
+        }
+        // The one operation that names what it is about in its query.
+        if template == "/api/outreach/suggest" {
+            path.push_str(&format!("?program_id={}", self.ids["program"]));
         }
         path
     }

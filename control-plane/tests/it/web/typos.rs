@@ -29,7 +29,7 @@ async fn each_typo_is_answered_with_its_cure() {
         json!({
             "error": "invalid_value",
             "message": "There is no field `comission_value`.",
-            "fix": "Did you mean `commission_value`? Allowed here: `name`, `commission_type`, `commission_value`, `description`, `url`, `niche`, `audience_type`, `approval_mode`, `auto_approve_affiliates`, `attribution_days`, `hold_days`, `auto_approve_days`, `pay_classes`, `dedup_seconds`, `min_payout`, `click_id_param`, `allowed_hosts`.",
+            "fix": "Did you mean `commission_value`? Allowed here: `name`, `commission_type`, `commission_value`, `description`, `url`, `niche`, `audience_type`, `approval_mode`, `auto_approve_affiliates`, `attribution_days`, `hold_days`, `auto_approve_days`, `pay_classes`, `dedup_seconds`, `min_payout`, `click_id_param`, `allowed_hosts`, `disclosure_text`.",
             "field": "comission_value",
         })
     );

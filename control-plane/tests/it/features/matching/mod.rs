@@ -1,6 +1,10 @@
 //! Matching, through the doors clients use.
 
+mod always;
+mod market;
+mod outreach;
 mod recommendations;
+mod reliability;
 mod suggestions;
 
 use crate::harness::{Client, TestApp};

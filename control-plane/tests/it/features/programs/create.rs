@@ -26,7 +26,8 @@ async fn the_documented_body_makes_a_program() {
             "attribution_days": 30, "hold_days": 0, "auto_approve_days": 45,
             "pay_classes": ["human", "agent", "agent_verified", "tool"], "dedup_seconds": 10,
             "min_payout": 0, "click_id_param": null, "allowed_hosts": [],
-            "status": "active", "affiliates": 0, "epc": null,
+            "disclosure_text": "I earn a commission when you buy through this link.", "sponsored": false,
+            "status": "active", "affiliates": 0, "epc": null, "approval_rate": null, "days_to_pay": null, "funded": false,
             "created_at": "2026-06-15T12:00:00.000Z", "updated_at": "2026-06-15T12:00:00.000Z",
         })
     );

@@ -69,6 +69,7 @@ async fn only_the_named_members_can_be_written() {
         "dedup_seconds",
         "click_id_param",
         "allowed_hosts",
+        "disclosure_text",
     ];
     assert!(columns.len() > writable.len());
     for column in columns.iter().filter(|column| !writable.contains(&column.as_str())) {
