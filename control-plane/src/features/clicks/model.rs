@@ -2,6 +2,32 @@
 
 use chrono::{DateTime, Utc};
 use shared::ClickClass;
+use shared::id::AgentId;
+
+/// Whose clicks.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Whose {
+    /// Those on links of an advertiser's programs, by its account number.
+    Advertiser(i32),
+    /// Those on an affiliate's links.
+    Affiliate(AgentId),
+}
+
+/// A click that has just arrived.
+#[derive(Clone, PartialEq, Eq, Debug, sqlx::FromRow)]
+pub struct LiveClick {
+    /// The click.
+    #[sqlx(flatten)]
+    pub click: StoredClick,
+    /// With `seq` it names the click among those of the moment.
+    pub spool_tag: i32,
+    /// Its number in the spool.
+    pub seq: i64,
+    /// Where its link leads.
+    pub destination_url: String,
+    /// The program.
+    pub program_name: String,
+}
 
 /// A click in the table.
 #[derive(Clone, PartialEq, Eq, Debug, sqlx::FromRow)]

@@ -1,8 +1,11 @@
 //! SQL of clicks.
 
 use super::fold::{Delta, HourKey, HourSum, start_of};
+use super::model::LiveClick;
 use super::sources::{NAMES_MAX, SourceKey};
 use crate::error::Result;
+use chrono::{DateTime, Utc};
+use shared::id::AgentId;
 use sqlx::{Connection, PgConnection};
 use std::collections::BTreeMap;
 
@@ -216,6 +219,42 @@ pub(crate) async fn find_click(
     .bind(id.link.to_i64())
     .fetch_optional(conn)
     .await?)
+}
+
+macro_rules! latest_clicks {
+    ($whose:literal) => {
+        concat!(
+            "SELECT at, advertiser, class, flags, country, notes, spool_tag, seq, links.destination_url,
+                    programs.name AS program_name
+               FROM clicks
+               JOIN links ON links.key = clicks.link_key
+               JOIN programs ON programs.id = links.program_id
+              WHERE clicks.at >= $2 AND ",
+            $whose,
+            " ORDER BY clicks.at DESC, clicks.seq DESC
+              LIMIT $3"
+        )
+    };
+}
+
+pub(crate) async fn list_latest_of_advertiser(
+    conn: &mut PgConnection,
+    advertiser: i32,
+    since: DateTime<Utc>,
+    limit: i64,
+) -> Result<Vec<LiveClick>> {
+    let sql = latest_clicks!("clicks.advertiser = $1");
+    Ok(sqlx::query_as(sql).bind(advertiser).bind(since).bind(limit).fetch_all(conn).await?)
+}
+
+pub(crate) async fn list_latest_of_affiliate(
+    conn: &mut PgConnection,
+    affiliate: AgentId,
+    since: DateTime<Utc>,
+    limit: i64,
+) -> Result<Vec<LiveClick>> {
+    let sql = latest_clicks!("links.affiliate_id = $1");
+    Ok(sqlx::query_as(sql).bind(affiliate).bind(since).bind(limit).fetch_all(conn).await?)
 }
 
 /// How far everything between the edges and the usage has come.

@@ -6,10 +6,11 @@ use crate::web::server::Peer;
 use axum::Router;
 use axum::body::Body;
 use axum::response::IntoResponse;
-use http::{Request, StatusCode};
+use http::{Method, Request, StatusCode, header};
 use http_body_util::BodyExt;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 use tower::ServiceExt;
 
 /// The API's router, as every request of the dashboard carries it.
@@ -41,6 +42,22 @@ impl Api {
         self.answer(Request::get(path).body(Body::empty())).await
     }
 
+    /// Does something; `once` names this press of a button, so that a second one does nothing more.
+    pub(super) async fn send<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: &Value,
+        once: &str,
+    ) -> Result<T, Failure> {
+        let mut request = Request::builder().method(method).uri(path);
+        if !once.is_empty() {
+            request = request.header("idempotency-key", once);
+        }
+        let request = request.header(header::CONTENT_TYPE, "application/json");
+        self.answer(request.body(Body::from(body.to_string()))).await
+    }
+
     async fn answer<T: DeserializeOwned>(
         &self,
         request: Result<Request<Body>, http::Error>,
@@ -64,4 +81,12 @@ impl Api {
             Err(error) => Failure::bug(error),
         }
     }
+}
+
+/// A path with a query, percent-encoded.
+pub(super) fn with_query(path: &str, pairs: &[(&str, &str)]) -> String {
+    let mut query = url::form_urlencoded::Serializer::new(String::new());
+    query.extend_pairs(pairs.iter().filter(|(_, value)| !value.is_empty()));
+    let query = query.finish();
+    if query.is_empty() { path.to_owned() } else { format!("{path}?{query}") }
 }

@@ -34,8 +34,21 @@ impl Role {
     /// Its pages: path below the role's, and name.
     const fn pages(self) -> &'static [(&'static str, &'static str)] {
         match self {
-            Self::Affiliate => &[("", "Overview")],
-            Self::Advertiser => &[("", "Overview")],
+            Self::Affiliate => &[
+                ("", "Overview"),
+                ("/links", "Links"),
+                ("/programs", "Programs"),
+                ("/earnings", "Earnings"),
+                ("/live", "Live"),
+            ],
+            Self::Advertiser => &[
+                ("", "Overview"),
+                ("/programs", "Programs"),
+                ("/affiliates", "Affiliates"),
+                ("/conversions", "Conversions"),
+                ("/wallet", "Wallet"),
+                ("/live", "Live"),
+            ],
         }
     }
 }
@@ -122,4 +135,12 @@ fn head(title: &str) -> Markup {
 /// What every form of a session carries.
 pub(super) fn token(visit: &Visit) -> Markup {
     html! { input type="hidden" name="token" value=(visit.session.form_token()); }
+}
+
+/// The same, and a name for this press of the button.
+pub(super) fn once(visit: &Visit) -> Markup {
+    html! {
+        (token(visit))
+        input type="hidden" name="once" value=(shared::id::EventId::generate());
+    }
 }

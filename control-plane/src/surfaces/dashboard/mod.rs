@@ -4,16 +4,22 @@
 //! through the API's own router, as the signed-in agent. So it has no rule, no SQL and no right of its own,
 //! and cannot show what the API would not.
 //!
+//! Two things are read straight from a feature: nothing of the API streams, so clicks as they arrive are
+//! asked of `clicks` ([`live`]), and the session itself of `auth`.
+//!
 //! Must stay true: the key is in no page, address, referrer or log ([`sign`]); pages work without scripts,
 //! which only add copying, and clicks as they arrive; no markup comes from data (templates escape); every
 //! form carries its session's token ([`visit`]); nothing is loaded from elsewhere.
+//! Limits: [`PER_PAGE`] rows a page, the [`PICKED_MAX`] newest to pick from; see [`export`] and [`live`].
 
 mod advertiser;
 mod affiliate;
 mod api;
 mod chart;
 mod error;
+mod export;
 mod layout;
+mod live;
 mod parts;
 mod shapes;
 mod sign;
@@ -31,6 +37,10 @@ use http::{HeaderValue, header};
 
 /// Where it lives.
 pub(crate) const HOME: &str = "/my-dashboard";
+/// Rows of a page of a list.
+const PER_PAGE: i64 = 25;
+/// Programs and partnerships to pick from.
+const PICKED_MAX: i64 = 100;
 
 /// The pages, which ask `api` for everything.
 pub fn routes(api: Router) -> Router<App> {
@@ -40,6 +50,8 @@ pub fn routes(api: Router) -> Router<App> {
         .route("/my-dashboard/sign-out", post(sign::sign_out))
         .merge(affiliate::routes())
         .merge(advertiser::routes())
+        .merge(export::routes())
+        .merge(live::routes())
         .layer(Extension(api::ApiRouter(api)))
         .layer(middleware::from_fn(headers))
 }

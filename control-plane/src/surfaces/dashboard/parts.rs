@@ -1,8 +1,12 @@
 //! Pieces that several pages are made of.
 
+use super::api::with_query;
 use super::layout::Role;
+use super::shapes::Pagination;
 use super::words;
+use crate::page::PAGE_MAX;
 use maud::{Markup, html};
+use uuid::Uuid;
 
 /// A figure with the span before it.
 pub(super) struct Tile<'a> {
@@ -68,6 +72,17 @@ pub(super) fn empty(title: &str, text: &str, action: Option<(&str, &str)>) -> Ma
     }
 }
 
+/// A state as a label.
+pub(super) fn state(name: &str) -> Markup {
+    let kind = match name {
+        "approved" | "paid" | "active" | "credit" => "good",
+        "rejected" | "failed" | "cancelled" | "reversed" | "archived" => "bad",
+        "pending" | "processing" | "awaiting_funds" | "suspended" | "paused" => "open",
+        _ => "",
+    };
+    html! { span class=(format!("state {kind}")) { (words::state(name)) } }
+}
+
 /// A list of names with clicks now and before.
 pub(super) fn ranking<'a>(
     title: &str,
@@ -89,6 +104,90 @@ pub(super) fn ranking<'a>(
                         }
                     }
                 }
+            }
+        }
+    }
+}
+
+/// Something to pick from a list.
+pub(super) struct Picked<'a> {
+    pub(super) id: Uuid,
+    pub(super) name: &'a str,
+}
+
+/// A list to pick from; it works without scripts.
+pub(super) fn picker<'a>(
+    path: &str,
+    field: &str,
+    label: &str,
+    of: impl Iterator<Item = Picked<'a>>,
+    chosen: Uuid,
+) -> Markup {
+    html! {
+        form.picker method="get" action=(path) {
+            label for=(field) { (label) }
+            select id=(field) name=(field) {
+                @for one in of { option value=(one.id) selected[one.id == chosen] { (one.name) } }
+            }
+            button type="submit" { "Show" }
+        }
+    }
+}
+
+/// States to narrow a list to.
+pub(super) fn filter(
+    path: &str,
+    label: &str,
+    kept: &[(&str, &str)],
+    field: &str,
+    choices: &[&str],
+    chosen: &str,
+) -> Markup {
+    let to = |value: &str| {
+        let pairs: Vec<(&str, &str)> = kept.iter().copied().chain([(field, value)]).collect();
+        with_query(path, &pairs)
+    };
+    html! {
+        nav.spans.filter aria-label=(label) {
+            a href=(to("")) aria-current=[chosen.is_empty().then_some("true")] { "All" }
+            @for choice in choices {
+                a href=(to(choice)) aria-current=[(*choice == chosen).then_some("true")] { (words::state(choice)) }
+            }
+        }
+    }
+}
+
+/// The pages before and after.
+pub(super) fn pager(path: &str, kept: &[(&str, &str)], at: Pagination) -> Markup {
+    let to = |number: i64| {
+        let number = number.to_string();
+        let pairs: Vec<(&str, &str)> = kept.iter().copied().chain([("page", number.as_str())]).collect();
+        with_query(path, &pairs)
+    };
+    html! {
+        @if at.total_pages > 1 {
+            nav.pager aria-label="Pages of the list" {
+                @if at.page > 1 { a href=(to(at.page - 1)) rel="prev" { "Newer" } }
+                span { "Page " (words::count(at.page)) " of " (words::count(at.total_pages)) }
+                @if at.page < at.total_pages { a href=(to(at.page + 1)) rel="next" { "Older" } }
+            }
+        }
+    }
+}
+
+/// The page a query asks for; the first for whatever is none.
+pub(super) fn page_of(asked: Option<i64>) -> i64 {
+    asked.unwrap_or(1).clamp(1, PAGE_MAX)
+}
+
+/// Lists to download.
+pub(super) fn export(lists: &[(&str, &str)]) -> Markup {
+    html! {
+        p.exports {
+            "As CSV: "
+            @for (at, (name, href)) in lists.iter().enumerate() {
+                @if at > 0 { ", " }
+                a href=(href) download { (name) }
             }
         }
     }

@@ -4,6 +4,18 @@ use crate::money::Micros;
 use chrono::{DateTime, NaiveDate, Utc};
 use serde::Deserialize;
 use std::collections::BTreeMap;
+use uuid::Uuid;
+
+/// Whatever was answered.
+#[derive(Deserialize)]
+pub(super) struct Any {}
+
+/// A page of a list.
+#[derive(Deserialize)]
+pub(super) struct List<T> {
+    pub(super) data: Vec<T>,
+    pub(super) pagination: Pagination,
+}
 
 /// How long a list is.
 #[derive(Deserialize)]
@@ -13,7 +25,9 @@ pub(super) struct Total {
 
 #[derive(Clone, Copy, Deserialize)]
 pub(super) struct Pagination {
+    pub(super) page: i64,
     pub(super) total: i64,
+    pub(super) total_pages: i64,
 }
 
 /// The account.
@@ -149,13 +163,179 @@ pub(super) struct NextAction {
     pub(super) path: String,
 }
 
+/// A program of one's own.
+#[derive(Deserialize)]
+pub(super) struct Program {
+    pub(super) id: Uuid,
+    pub(super) name: String,
+    pub(super) description: Option<String>,
+    pub(super) commission_type: String,
+    pub(super) commission_value: Micros,
+    pub(super) approval_mode: String,
+    pub(super) attribution_days: i64,
+    pub(super) status: String,
+    pub(super) affiliates: i64,
+    pub(super) epc: Option<Micros>,
+}
+
+/// A program to join, and whether it was.
+#[derive(Deserialize)]
+pub(super) struct Discovered {
+    pub(super) id: Uuid,
+    pub(super) name: String,
+    pub(super) description: Option<String>,
+    pub(super) niche: Option<String>,
+    pub(super) advertiser: Agent,
+    pub(super) commission_type: String,
+    pub(super) commission_value: Micros,
+    pub(super) approval_mode: String,
+    pub(super) affiliates: i64,
+    pub(super) epc: Option<Micros>,
+    pub(super) partnership_status: Option<String>,
+}
+
+/// A program that was suggested.
+#[derive(Deserialize)]
+pub(super) struct Suggestion {
+    pub(super) id: Uuid,
+    pub(super) reasons: Vec<String>,
+    pub(super) program: SuggestedProgram,
+}
+
+#[derive(Deserialize)]
+pub(super) struct SuggestedProgram {
+    pub(super) name: String,
+    pub(super) advertiser: Agent,
+    pub(super) commission_type: String,
+    pub(super) commission_value: Micros,
+}
+
+/// Suggestions that wait for an answer.
+#[derive(Deserialize)]
+pub(super) struct Pending {
+    pub(super) data: Vec<Suggestion>,
+}
+
+/// A suggestion that was answered.
+#[derive(Deserialize)]
+pub(super) struct Answered {
+    pub(super) partnership: Option<Joined>,
+}
+
+/// Where a partnership stands.
+#[derive(Deserialize)]
+pub(super) struct Joined {
+    pub(super) status: String,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Agent {
+    pub(super) name: String,
+    pub(super) handle: String,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Partnership {
+    pub(super) id: Uuid,
+    pub(super) status: String,
+    pub(super) message: Option<String>,
+    pub(super) program: JoinedProgram,
+    pub(super) affiliate: Agent,
+    pub(super) created_at: DateTime<Utc>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct JoinedProgram {
+    pub(super) name: String,
+    pub(super) url: Option<String>,
+    pub(super) status: String,
+    pub(super) commission_type: String,
+    pub(super) commission_value: Micros,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Link {
+    pub(super) tracking_url: String,
+    pub(super) destination_url: String,
+    pub(super) sub_id: Option<String>,
+    pub(super) status: String,
+    pub(super) clicks: i64,
+    pub(super) clicks_by_class: BTreeMap<String, i64>,
+    pub(super) conversions: i64,
+    pub(super) created_at: DateTime<Utc>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Conversion {
+    pub(super) id: Uuid,
+    pub(super) event_type: String,
+    pub(super) status: String,
+    pub(super) revenue_amount: Option<Micros>,
+    pub(super) commission_amount: Micros,
+    pub(super) external_id: Option<String>,
+    pub(super) reason: Option<String>,
+    pub(super) tracking_token: String,
+    pub(super) auto_approve_at: DateTime<Utc>,
+    pub(super) created_at: DateTime<Utc>,
+}
+
 #[derive(Deserialize)]
 pub(super) struct Earnings {
     pub(super) totals: Sums,
+    pub(super) programs: Vec<ProgramEarnings>,
 }
 
 #[derive(Deserialize)]
 pub(super) struct Sums {
+    pub(super) pending: Micros,
+    pub(super) approved: Micros,
     pub(super) payable: Micros,
+    pub(super) processing: Micros,
     pub(super) paid: Micros,
+}
+
+#[derive(Deserialize)]
+pub(super) struct ProgramEarnings {
+    pub(super) program_name: String,
+    pub(super) conversions: i64,
+    pub(super) pending: Micros,
+    pub(super) approved: Micros,
+    pub(super) paid: Micros,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Payout {
+    pub(super) affiliate_handle: String,
+    pub(super) amount: Micros,
+    pub(super) method: String,
+    pub(super) status: String,
+    pub(super) reference: Option<String>,
+    pub(super) failure: Option<String>,
+    pub(super) commission_count: i64,
+    pub(super) created_at: DateTime<Utc>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Wallet {
+    pub(super) balance: Micros,
+    pub(super) held: Micros,
+    pub(super) owed: Micros,
+    pub(super) monthly_spend_cap: Option<Micros>,
+    pub(super) spent_this_month: Micros,
+    pub(super) provider: String,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Topup {
+    pub(super) checkout_url: Option<String>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Transaction {
+    pub(super) r#type: String,
+    pub(super) kind: String,
+    pub(super) amount: Micros,
+    pub(super) quantity: Option<i64>,
+    pub(super) balance_after: Micros,
+    pub(super) created_at: DateTime<Utc>,
 }

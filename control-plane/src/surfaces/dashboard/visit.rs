@@ -22,6 +22,8 @@ pub(super) struct Visit {
     pub(super) api: Api,
     /// Who.
     pub(super) id: AgentId,
+    /// The same as large tables know it.
+    pub(super) number: i32,
     /// The session.
     pub(super) session: SessionToken,
 }
@@ -32,6 +34,8 @@ pub(super) struct MaybeVisit(pub(super) Option<Visit>);
 /// A form of a page of ours, sent by whoever is signed in.
 pub(super) struct Posted<T> {
     pub(super) visit: Visit,
+    /// Names this press of the button.
+    pub(super) once: String,
     /// What was filled in.
     pub(super) fields: T,
 }
@@ -56,7 +60,12 @@ impl FromRequestParts<App> for MaybeVisit {
         let router = parts.extensions.get::<ApiRouter>();
         let router = router.ok_or_else(|| Failure::bug(anyhow::anyhow!("the dashboard has no API")))?;
         let peer = parts.extensions.get::<Peer>().copied();
-        Ok(Self(Some(Visit { api: Api::new(router, agent, peer), id: agent.id, session })))
+        Ok(Self(Some(Visit {
+            api: Api::new(router, agent, peer),
+            id: agent.id,
+            number: agent.number,
+            session,
+        })))
     }
 }
 
@@ -84,8 +93,10 @@ impl<T: DeserializeOwned> FromRequest<App> for Posted<T> {
         if !bool::from(field("token").as_bytes().ct_eq(expected.as_bytes())) {
             return Err(Failure::foreign_form());
         }
+        let once = field("once");
+        let usable = (1..=64).contains(&once.len()) && once.bytes().all(|byte| byte.is_ascii_graphic());
         let fields = serde_urlencoded::from_bytes(&bytes).map_err(|_| Failure::unreadable_form())?;
-        Ok(Self { visit, fields })
+        Ok(Self { visit, once: if usable { once } else { String::new() }, fields })
     }
 }
 

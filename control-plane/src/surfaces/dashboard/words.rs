@@ -38,14 +38,29 @@ pub(crate) fn money(amount: Micros) -> String {
     format!("{sign}${}.{fraction:0<2}", count(i64::try_from(whole).unwrap_or(i64::MAX)))
 }
 
+/// `20%` or `$5.00`
+pub(super) fn commission(kind: &str, value: Micros) -> String {
+    if kind == "percentage" { format!("{value}%") } else { money(value) }
+}
+
 /// `one link`, `12 links`
 pub(super) fn counted(number: i64, one: &str, many: &str) -> String {
     if number == 1 { format!("1 {one}") } else { format!("{} {many}", count(number)) }
 }
 
+/// `15 Jun 2026, 12:00 UTC`
+pub(super) fn moment(at: DateTime<Utc>) -> String {
+    at.format("%-d %b %Y, %H:%M UTC").to_string()
+}
+
 /// `15 Jun 2026`
 pub(super) fn day(at: DateTime<Utc>) -> String {
     at.format("%-d %b %Y").to_string()
+}
+
+/// `12:00:03`
+pub(super) fn second(at: DateTime<Utc>) -> String {
+    at.format("%H:%M:%S").to_string()
 }
 
 /// `15 Jun`
@@ -96,6 +111,8 @@ mod tests {
         ] {
             assert_eq!(money(Micros(micros)), text);
         }
+        assert_eq!(commission("percentage", Micros(20_000_000)), "20%");
+        assert_eq!(commission("fixed", Micros(5_500_000)), "$5.50");
     }
 
     #[test]

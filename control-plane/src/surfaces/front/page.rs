@@ -159,7 +159,7 @@ fn prices() -> Markup {
             div.scroll tabindex="0" role="region" aria-label="Prices" {
                 table {
                     thead { tr {
-                        th scope="col" {}
+                        th scope="col" { "For each" }
                         th.number scope="col" { "Free, a month" } th.number scope="col" { "then each" }
                         th.number scope="col" { "Pro, a month" } th.number scope="col" { "then each" }
                     } }

@@ -48,7 +48,8 @@ fn body(stats: &Stats, digest: &Digest) -> Markup {
             ))
         } @else {
             div.columns {
-                section.card.wide { h2 { "Clicks by day" } (chart::clicks_by_day(&clicks.by_day, stats.period.from, stats.period.to)) }
+                section.card.wide { h2 { "Clicks by day" } (chart::clicks_by_day(&clicks.by_day, stats.period.from, stats.period.to))
+                    (parts::export(&[("Clicks by day", &format!("/my-dashboard/export/clicks-to-my-programs.csv?days={}", stats.period.days))])) }
                 section.card { h2 { "Who clicked" } (chart::shares(&clicks.by_class)) p.muted { "You pay for " (words::count(clicks.counted)) " of " (words::count(clicks.total)) ": the classes your programs count." } }
             }
         }

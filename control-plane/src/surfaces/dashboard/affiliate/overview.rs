@@ -57,7 +57,8 @@ fn body(stats: &Stats, earnings: &Earnings, digest: &Digest) -> Markup {
             ))
         } @else {
             div.columns {
-                section.card.wide { h2 { "Clicks by day" } (chart::clicks_by_day(&clicks.by_day, stats.period.from, stats.period.to)) }
+                section.card.wide { h2 { "Clicks by day" } (chart::clicks_by_day(&clicks.by_day, stats.period.from, stats.period.to))
+                    (parts::export(&[("Clicks by day", &format!("/my-dashboard/export/clicks-on-my-links.csv?days={}", stats.period.days))])) }
                 section.card { h2 { "Who clicked" } (chart::shares(&clicks.by_class)) p.muted { (words::count(clicks.counted)) " of " (words::count(clicks.total)) " are of classes the programs pay for." } }
             }
             div.columns.even {
