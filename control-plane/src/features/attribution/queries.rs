@@ -231,7 +231,7 @@ pub(crate) async fn count_runtimes(
 }
 
 /// A program's events and what came of them, by runtime, most events first. An event's token is redeemed
-/// at most once, so no event is counted twice.
+/// at most once, so no order is counted twice. Events are many and orders few: each is summed up by itself.
 pub(crate) async fn list_runtimes(
     conn: &mut PgConnection,
     program: ProgramId,
@@ -239,31 +239,46 @@ pub(crate) async fn list_runtimes(
     page: Page,
 ) -> Result<Vec<RuntimeLine>> {
     Ok(sqlx::query_as(
-        "SELECT events.agent_runtime,
-                count(*) AS events,
-                count(*) FILTER (WHERE events.kind = 'recommendation') AS recommendations,
-                count(*) FILTER (WHERE events.kind = 'click') AS clicks,
-                count(*) FILTER (WHERE events.kind = 'impression') AS impressions,
-                count(DISTINCT events.affiliate_id) AS publishers,
-                count(verifications.conversion_id) AS orders,
-                coalesce(sum(conversions.revenue_micros), 0)::BIGINT AS revenue,
-                coalesce(sum(earned.micros), 0)::BIGINT AS commission
-           FROM attribution_events AS events
-           LEFT JOIN verifications
-                  ON verifications.event_id = events.id AND verifications.advertiser_id = events.advertiser_id
-           LEFT JOIN conversions
-                  ON conversions.id = verifications.conversion_id
-                     AND conversions.advertiser_id = verifications.advertiser_id
-           LEFT JOIN LATERAL (
-                     SELECT sum(amount_micros) AS micros
-                       FROM commissions
-                      WHERE commissions.conversion_id = conversions.id
-                        AND commissions.status <> 'rejected') AS earned ON TRUE
-          WHERE events.program_id = $1
-            AND ($2::TIMESTAMPTZ IS NULL OR events.created_at >= $2)
-            AND ($3::TIMESTAMPTZ IS NULL OR events.created_at < $3)
-          GROUP BY events.agent_runtime
-          ORDER BY count(*) DESC, events.agent_runtime NULLS LAST
+        "WITH seen AS (
+             SELECT agent_runtime, sum(events)::BIGINT AS events, sum(recommendations)::BIGINT AS recommendations,
+                    sum(clicks)::BIGINT AS clicks, sum(impressions)::BIGINT AS impressions, count(*) AS publishers
+               FROM (SELECT agent_runtime, affiliate_id, count(*) AS events,
+                            count(*) FILTER (WHERE kind = 'recommendation') AS recommendations,
+                            count(*) FILTER (WHERE kind = 'click') AS clicks,
+                            count(*) FILTER (WHERE kind = 'impression') AS impressions
+                       FROM attribution_events
+                      WHERE program_id = $1
+                        AND ($2::TIMESTAMPTZ IS NULL OR created_at >= $2)
+                        AND ($3::TIMESTAMPTZ IS NULL OR created_at < $3)
+                      GROUP BY agent_runtime, affiliate_id) AS by_publisher
+              GROUP BY agent_runtime),
+         sold AS (
+             SELECT events.agent_runtime, count(verifications.conversion_id) AS orders,
+                    sum(conversions.revenue_micros)::BIGINT AS revenue, sum(earned.micros)::BIGINT AS commission
+               FROM programs
+               JOIN verifications ON verifications.advertiser_id = programs.advertiser_id
+               JOIN attribution_events AS events
+                 ON events.id = verifications.event_id AND events.advertiser_id = verifications.advertiser_id
+                    AND events.program_id = programs.id
+                    AND ($2::TIMESTAMPTZ IS NULL OR events.created_at >= $2)
+                    AND ($3::TIMESTAMPTZ IS NULL OR events.created_at < $3)
+               LEFT JOIN conversions
+                      ON conversions.id = verifications.conversion_id
+                         AND conversions.advertiser_id = verifications.advertiser_id
+               LEFT JOIN LATERAL (
+                         SELECT sum(amount_micros) AS micros
+                           FROM commissions
+                          WHERE commissions.conversion_id = conversions.id
+                            AND commissions.status <> 'rejected') AS earned ON TRUE
+              WHERE programs.id = $1
+              GROUP BY events.agent_runtime)
+         SELECT seen.*, coalesce(sold.orders, 0) AS orders, coalesce(sold.revenue, 0) AS revenue,
+                coalesce(sold.commission, 0) AS commission
+           FROM seen
+           LEFT JOIN sold
+                  ON coalesce(sold.agent_runtime, '') = coalesce(seen.agent_runtime, '')
+                     AND (sold.agent_runtime IS NULL) = (seen.agent_runtime IS NULL)
+          ORDER BY seen.events DESC, seen.agent_runtime NULLS LAST
           LIMIT $4 OFFSET $5",
     )
     .bind(program)

@@ -21,7 +21,7 @@ pub struct RuntimesQuery {
     /// Only what was tracked before: RFC 3339, or a day, which is then included.
     #[param(schema_with = crate::time::moment, example = "2026-04-30")]
     pub to: Option<String>,
-    /// Page, from 1; beyond 1,000 go on by cursor.
+    /// Page, from 1.
     #[serde(skip_serializing)]
     #[param(minimum = 1, maximum = 1000, default = 1)]
     pub page: Option<i64>,

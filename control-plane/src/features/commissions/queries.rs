@@ -103,23 +103,29 @@ pub(crate) struct SumRow {
     pub(crate) reversed: Micros,
 }
 
+/// Summed up by an index alone and in its order; only then is each group given its name.
 macro_rules! sums {
-    ($key:literal, $name:literal, $handle:literal, $tail:literal) => {
+    ($whose:literal, $by:literal, $of:literal) => {
         concat!(
-            "SELECT ", $key, " AS key, ", $name, " AS name, ", $handle, " AS handle,
-                    count(*) FILTER (WHERE NOT reversal) AS conversions,
-                    COALESCE(sum(amount_micros) FILTER (WHERE commissions.status = 'pending'), 0)::BIGINT AS pending,
-                    COALESCE(sum(amount_micros) FILTER (
-                        WHERE commissions.status = 'approved' AND payout_id IS NULL), 0)::BIGINT AS approved,
-                    COALESCE(sum(amount_micros) FILTER (
-                        WHERE commissions.status = 'approved' AND payout_id IS NULL AND payable_at <= $2), 0)::BIGINT AS payable,
-                    COALESCE(sum(amount_micros) FILTER (
-                        WHERE commissions.status = 'approved' AND payout_id IS NOT NULL), 0)::BIGINT AS processing,
-                    COALESCE(sum(amount_micros) FILTER (WHERE commissions.status = 'paid'), 0)::BIGINT AS paid,
-                    COALESCE(sum(amount_micros) FILTER (WHERE commissions.status = 'rejected'), 0)::BIGINT AS rejected,
-                    COALESCE(-sum(amount_micros) FILTER (WHERE reversal), 0)::BIGINT AS reversed
-               FROM commissions ",
-            $tail
+            "SELECT sums.*, named.name, named.handle
+               FROM (SELECT ", $by, " AS key,
+                            count(*) FILTER (WHERE NOT reversal) AS conversions,
+                            COALESCE(sum(amount_micros) FILTER (WHERE status = 'pending'), 0)::BIGINT AS pending,
+                            COALESCE(sum(amount_micros) FILTER (
+                                WHERE status = 'approved' AND payout_id IS NULL), 0)::BIGINT AS approved,
+                            COALESCE(sum(amount_micros) FILTER (
+                                WHERE status = 'approved' AND payout_id IS NULL AND payable_at <= $2), 0)::BIGINT
+                                AS payable,
+                            COALESCE(sum(amount_micros) FILTER (
+                                WHERE status = 'approved' AND payout_id IS NOT NULL), 0)::BIGINT AS processing,
+                            COALESCE(sum(amount_micros) FILTER (WHERE status = 'paid'), 0)::BIGINT AS paid,
+                            COALESCE(sum(amount_micros) FILTER (WHERE status = 'rejected'), 0)::BIGINT AS rejected,
+                            COALESCE(-sum(amount_micros) FILTER (WHERE reversal), 0)::BIGINT AS reversed
+                       FROM commissions
+                      WHERE ", $whose, " = $1
+                      GROUP BY ", $by, ") AS sums
+               JOIN ", $of, " AS named ON named.id = sums.key
+              ORDER BY named.created_at DESC, named.id DESC"
         )
     };
 }
@@ -130,19 +136,12 @@ pub(crate) async fn sum_by_program(
     affiliate: AgentId,
     now: DateTime<Utc>,
 ) -> Result<Vec<SumRow>> {
-    Ok(sqlx::query_as(sums!(
-        "programs.id",
-        "programs.name",
-        "NULL::TEXT",
-        "JOIN programs ON programs.id = commissions.program_id
-         WHERE commissions.affiliate_id = $1
-         GROUP BY programs.id
-         ORDER BY programs.created_at DESC, programs.id DESC"
-    ))
-    .bind(affiliate)
-    .bind(now)
-    .fetch_all(conn)
-    .await?)
+    let programs = sums!(
+        "affiliate_id",
+        "program_id",
+        "(SELECT id, created_at, name, NULL::TEXT AS handle FROM programs)"
+    );
+    Ok(sqlx::query_as(programs).bind(affiliate).bind(now).fetch_all(conn).await?)
 }
 
 /// What a program owes and paid, a row per affiliate, the newest affiliate's first.
@@ -151,19 +150,8 @@ pub(crate) async fn sum_by_affiliate(
     program: ProgramId,
     now: DateTime<Utc>,
 ) -> Result<Vec<SumRow>> {
-    Ok(sqlx::query_as(sums!(
-        "agents.id",
-        "agents.name",
-        "agents.handle",
-        "JOIN agents ON agents.id = commissions.affiliate_id
-         WHERE commissions.program_id = $1
-         GROUP BY agents.id
-         ORDER BY agents.created_at DESC, agents.id DESC"
-    ))
-    .bind(program)
-    .bind(now)
-    .fetch_all(conn)
-    .await?)
+    let affiliates = sums!("program_id", "affiliate_id", "(SELECT id, created_at, name, handle FROM agents)");
+    Ok(sqlx::query_as(affiliates).bind(program).bind(now).fetch_all(conn).await?)
 }
 
 /// Conversions with something payable, locked in the order of their ids.

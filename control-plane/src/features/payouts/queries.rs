@@ -5,7 +5,7 @@ use super::wire::Role;
 use crate::error::{Error, Result};
 use crate::features::ledger::model::CURRENCY;
 use crate::money::Micros;
-use crate::page::Page;
+use crate::page::{Page, REACH_MAX};
 use chrono::{DateTime, Utc};
 use shared::id::{AgentId, PayoutId, ProgramId};
 use sqlx::PgConnection;
@@ -170,34 +170,61 @@ pub(crate) async fn list_payouts(
     page: Page,
 ) -> Result<Vec<Payout>> {
     let (pays, gets) = filter.sides();
+    let (created_at, id) = page.below_instant();
+    // Each side is read in its own index's order, so that the newest of both are found without a sort.
     Ok(sqlx::query_as(select_payouts!(
-        "WHERE (($2 AND payouts.advertiser_id = $1) OR ($3 AND payouts.affiliate_id = $1))
-           AND ($4::TEXT IS NULL OR payouts.status = $4)
-         ORDER BY payouts.created_at DESC, payouts.id DESC
-         LIMIT $5 OFFSET $6"
+        "JOIN ((SELECT id, advertiser_id, created_at
+                  FROM payouts
+                 WHERE $2 AND advertiser_id = $1 AND ($4::TEXT IS NULL OR status = $4)
+                   AND (created_at, id) < ($5, $6)
+                 ORDER BY created_at DESC, id DESC
+                 LIMIT $7 + $8)
+               UNION ALL
+               (SELECT id, advertiser_id, created_at
+                  FROM payouts
+                 WHERE $3 AND affiliate_id = $1 AND NOT ($2 AND advertiser_id = $1)
+                   AND ($4::TEXT IS NULL OR status = $4) AND (created_at, id) < ($5, $6)
+                 ORDER BY created_at DESC, id DESC
+                 LIMIT $7 + $8)
+               ORDER BY created_at DESC, id DESC
+               LIMIT $7 OFFSET $8) AS page
+           ON page.id = payouts.id AND page.advertiser_id = payouts.advertiser_id
+         ORDER BY payouts.created_at DESC, payouts.id DESC"
     ))
     .bind(filter.agent)
     .bind(pays)
     .bind(gets)
     .bind(filter.status.map(Status::as_str))
-    .bind(page.limit())
+    .bind(created_at)
+    .bind(id)
+    .bind(page.limit_and_one())
     .bind(page.offset())
     .fetch_all(conn)
     .await?)
 }
 
+/// So many, as far as pages by number reach.
 pub(crate) async fn count_payouts(conn: &mut PgConnection, filter: &Filter) -> Result<i64> {
     let (pays, gets) = filter.sides();
     Ok(sqlx::query_scalar(
         "SELECT count(*)
-           FROM payouts
-          WHERE (($2 AND advertiser_id = $1) OR ($3 AND affiliate_id = $1))
-            AND ($4::TEXT IS NULL OR status = $4)",
+           FROM ((SELECT
+                    FROM payouts
+                   WHERE $2 AND advertiser_id = $1 AND ($4::TEXT IS NULL OR status = $4)
+                   LIMIT $5)
+                 UNION ALL
+                 (SELECT
+                    FROM payouts
+                   WHERE $3 AND affiliate_id = $1 AND NOT ($2 AND advertiser_id = $1)
+                     AND ($4::TEXT IS NULL OR status = $4)
+                   LIMIT $5)
+                 LIMIT $5) AS counted",
     )
     .bind(filter.agent)
     .bind(pays)
     .bind(gets)
     .bind(filter.status.map(Status::as_str))
+    .bind(REACH_MAX)
     .fetch_one(conn)
     .await?)
 }

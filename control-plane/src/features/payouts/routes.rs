@@ -132,13 +132,14 @@ async fn list_payouts(
     caller: auth::Agent,
     Query(query): Query<PayoutsQuery>,
 ) -> Reply {
-    let page = query.page().checked()?;
+    let page = query.page()?;
     let filter = Filter { agent: caller.id, role: query.role, status: query.status };
     let mut conn = app.db_read().acquire().await.map_err(Error::from)?;
     let total = queries::count_payouts(&mut conn, &filter).await?;
     let payouts = queries::list_payouts(&mut conn, &filter, page).await?;
-    let payouts: Vec<PayoutResponse> = payouts.into_iter().map(Into::into).collect();
-    Ok(respond::ok(&page.of(payouts, total)))
+    let payouts =
+        page.of_rows(payouts, total, |payout| (payout.created_at.timestamp_micros(), payout.id.uuid()));
+    Ok(respond::ok(&payouts.map(PayoutResponse::from)))
 }
 
 /// How does a payout stand?

@@ -1,9 +1,10 @@
 //! JSON shapes of payouts.
 
 use super::model::{Left, LeftReason, Method, Payout, Status};
+use crate::error::Result;
 use crate::features::commissions::claims::Claimed;
 use crate::money::Micros;
-use crate::page::PageQuery;
+use crate::page::{Page, PageQuery};
 use crate::time::At;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -217,12 +218,15 @@ impl From<Claimed> for PaidCommission {
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct PayoutsQuery {
-    /// Page, from 1.
+    /// Page, from 1; beyond 1,000 go on by cursor.
     #[param(minimum = 1, maximum = 1000, default = 1)]
     pub page: Option<i64>,
     /// Rows of a page.
     #[param(minimum = 1, maximum = 100, default = 20)]
     pub per_page: Option<i64>,
+    /// `pagination.next_cursor` of the page before, instead of `page`.
+    #[param(pattern = "^[A-Za-z0-9_-]{44}$")]
+    pub cursor: Option<String>,
     /// Those you pay or those you get; both when left out.
     #[param(inline)]
     pub role: Option<Role>,
@@ -233,8 +237,8 @@ pub struct PayoutsQuery {
 
 impl PayoutsQuery {
     /// The page asked for.
-    pub const fn page(&self) -> PageQuery {
-        PageQuery { page: self.page, per_page: self.per_page }
+    pub fn page(&self) -> Result<Page> {
+        PageQuery { page: self.page, per_page: self.per_page }.checked_from(self.cursor.as_deref(), 0)
     }
 }
 

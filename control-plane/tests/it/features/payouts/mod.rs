@@ -4,6 +4,7 @@ mod address;
 mod concurrent;
 mod external;
 mod freeze;
+mod list;
 mod process;
 mod request;
 mod story;
