@@ -43,10 +43,11 @@ edge_password=$(openssl rand -hex 16) control_password=$(openssl rand -hex 16)
 sed "s/EDGE_PASSWORD/$edge_password/; s/CONTROL_PASSWORD/$control_password/; s/EXPORTER_PASSWORD/$(openssl rand -hex 16)/" \
     "$here/redis/users.acl" >"$work/users.acl"
 redis-server --port $redis --bind 127.0.0.1 --save '' --maxmemory 512mb --maxmemory-policy noeviction --dir "$work" \
-    --aclfile "$work/users.acl" --unixsocket "$work/redis.sock" >"$work/redis.log" 2>&1 &
+    --aclfile "$work/users.acl" >"$work/redis.log" 2>&1 &
 pids[redis]=$!
+until_ok redis-cli -p $redis --user affiliateos_control --pass "$control_password" --no-auth-warning ping
 psql -q "$PG" -c "CREATE DATABASE $database"
-psql -q "$(in_database)" -f "$here/postgres/roles.sql"
+PGOPTIONS="-c client_min_messages=warning" psql -q "$(in_database)" -f "$here/postgres/roles.sql"
 export AOS_SECRET=$(openssl rand -hex 32) AOS_LOG=${AOS_LOG:-warn}
 export AOS_API_ORIGIN=http://127.0.0.1:$front AOS_TRACKING_ORIGIN=http://127.0.0.1:$front
 export AOS_TRUSTED_PROXIES=127.0.0.0/8 AOS_EDGE_TRUSTED_PROXIES=127.0.0.0/8 AOS_ALLOW_UNSAFE_DATABASE=true
@@ -90,6 +91,7 @@ python3 - "$here/haproxy/haproxy.cfg" "$P" "$work/haproxy.sock" >"$work/haproxy.
 import re, sys
 text, port, socket = open(sys.argv[1]).read(), int(sys.argv[2]), sys.argv[3]
 text = text.replace("/run/haproxy/admin.sock", socket).replace("bind :80\n", f"bind 127.0.0.1:{port}\n")
+text = text.replace("maxconn 50000", "maxconn 2000")
 text = text.replace("127.0.0.1:8405", f"127.0.0.1:{port + 2}")
 for name, public, admin in (("edge", 10, 20), ("control", 30, 40)):
     text = re.sub(rf"server {name}-(\d) .*", lambda m: f"server {m[0].split()[1]} 127.0.0.1:{port + public + int(m[1])} "
@@ -112,8 +114,6 @@ restart edges edge-2 edge
 wait $load && loaded=0 || loaded=$?
 unset "pids[load]"
 cat "$work/load.out"
-redis_says=$(redis-cli -s "$work/redis.sock" --user affiliateos_control --pass "$control_password" --no-auth-warning ping)
-[ "$redis_says" = PONG ]
 reconcile() { AOS_DATABASE_URL=$(of_role affiliateos_app) AOS_REDIS_URL=$control_redis "$BIN/control-plane" reconcile --settled; }
 until_ok reconcile
 reconcile

@@ -43,9 +43,8 @@ line = connect()
 advertiser, affiliate = (made(*call(line, "POST", "/api/auth/signup", {"name": name})) for name in ("Shop", "Blog"))
 program = made(*call(line, "POST", "/api/programs", {
     "name": "Rolling", "commission_type": "percentage", "commission_value": 20, "approval_mode": "auto",
-    "destination_url": "https://shop.example/"}, advertiser["api_key"]))
+    "url": "https://shop.example/"}, advertiser["api_key"]))
 partnership = made(*call(line, "POST", f"/api/network/join/{program['id']}", {}, affiliate["api_key"]))
-
 link = made(*call(line, "POST", f"/api/partnerships/{partnership['id']}/links",
                   {"destination_url": "https://shop.example/"}, affiliate["api_key"]))
 track = urllib.parse.urlsplit(link["tracking_url"]).path
