@@ -13,7 +13,7 @@ mod payments;
 mod payouts;
 mod programs;
 mod signers;
-mod stats;
+pub(crate) mod stats;
 mod subscriptions;
 mod usage;
 mod wallet;

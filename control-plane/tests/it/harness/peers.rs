@@ -55,6 +55,11 @@ fn command(file: &Path, arguments: &[&str]) -> Command {
 
 /// Runs a file to its end with this input; gives what it printed.
 pub(crate) async fn run(file: &Path, arguments: &[&str], input: &str) -> String {
+    run_within(PATIENCE, file, arguments, input).await
+}
+
+/// The same for what takes longer.
+pub(crate) async fn run_within(patience: Duration, file: &Path, arguments: &[&str], input: &str) -> String {
     let mut command = command(file, arguments);
     let mut child = command
         .stdin(Stdio::piped())
@@ -65,7 +70,7 @@ pub(crate) async fn run(file: &Path, arguments: &[&str], input: &str) -> String 
     let mut stdin = child.stdin.take().unwrap();
     let input = input.to_owned();
     let writing = tokio::spawn(async move { stdin.write_all(input.as_bytes()).await });
-    let done = tokio::time::timeout(PATIENCE, child.wait_with_output()).await.expect("it ends").unwrap();
+    let done = tokio::time::timeout(patience, child.wait_with_output()).await.expect("it ends").unwrap();
     // One that does not read its input has closed it.
     writing.await.unwrap().ok();
     let (out, err) = (String::from_utf8(done.stdout).unwrap(), String::from_utf8_lossy(&done.stderr));
