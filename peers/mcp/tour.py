@@ -1,6 +1,6 @@
 """An agent without a model: from nothing to a paid commission, for both sides, by tools alone.
 
-Usage: tour.py http|stdio ORIGIN legacy|auto [BRIDGE]
+Usage: tour.py http|stdio ORIGIN legacy|auto [BRIDGE NODE]
 
 The official client checks every structured result against the tool's output schema. What the way to the
 money does not need is called too, with arguments that fit its schema and ids of nothing: it must answer
@@ -25,9 +25,8 @@ called = set()
 def client(key=None):
     if transport == "stdio":
         config = json.dumps({"base_url": origin, **({"api_key": key} if key else {})})
-        node = os.environ["NODE"]
         env = {**os.environ, "AFFILIATEOS_MCP_CONFIG": config}
-        return Client(stdio_client(StdioServerParameters(command=node, args=[sys.argv[4]], env=env)), mode=mode)
+        return Client(stdio_client(StdioServerParameters(command=sys.argv[5], args=[sys.argv[4]], env=env)), mode=mode)
     headers = {"Authorization": f"Bearer {key}"} if key else {}
     http = httpx2.AsyncClient(headers=headers, timeout=60, trust_env=False)
     return Client(streamable_http_client(f"{origin}/mcp", http_client=http), mode=mode)
@@ -100,7 +99,8 @@ async def tour():
     async with client(advertiser_key) as one, client(affiliate_key) as other:
         advertiser, affiliate = Agent(one), Agent(other)
         affiliate_id = (await affiliate.call("get_me"))["id"]
-        title = f"Tour {uuid.uuid4()}"
+        # Letters alone: a text search reads digits among them as numbers.
+        title = "Tour " + "".join(chr(ord("a") + int(digit, 16)) for digit in uuid.uuid4().hex)
         program = await advertiser.call(
             "create_program",
             name=title,

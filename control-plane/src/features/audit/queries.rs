@@ -108,12 +108,27 @@ const CHECKS: &[Check] = &[
         name: "I9",
         rule: "what was used is included, billed or over the limit, and the allowance went first",
         sql: "SELECT to_jsonb(broken) AS row
-                FROM (SELECT advertiser, month, metric, used, included, billed, over_limit
+                FROM (SELECT advertiser, month, metric, used, included, billed, over_limit, capped
                         FROM usage_months
-                       WHERE used <> included + billed + over_limit
-                          OR ((billed > 0 OR over_limit > 0)
+                       WHERE used <> included + billed + over_limit + capped
+                          OR ((billed > 0 OR over_limit > 0 OR capped > 0)
                               AND included < CASE metric WHEN 'clicks' THEN 10000 WHEN 'conversions' THEN 100 ELSE 50 END)
-                          OR (over_limit > 0 AND metric <> 'clicks')) AS broken
+                          OR (over_limit + capped > 0 AND metric <> 'clicks')) AS broken
+               LIMIT 100",
+    },
+    Check {
+        name: "I9b",
+        rule: "the clicks capped in a month are those that its links' hours were capped by",
+        sql: "SELECT to_jsonb(broken) AS row
+                FROM (SELECT coalesce(usage.advertiser, links.advertiser) AS advertiser,
+                             coalesce(usage.month, links.month) AS month, usage.capped, links.capped AS of_links
+                        FROM (SELECT advertiser, month, capped FROM usage_months WHERE capped > 0) AS usage
+                        FULL JOIN (SELECT advertiser, month, sum(capped) AS capped
+                                     FROM link_charges
+                                    WHERE capped > 0
+                                    GROUP BY advertiser, month) AS links
+                          ON links.advertiser = usage.advertiser AND links.month = usage.month
+                       WHERE usage.capped IS DISTINCT FROM links.capped) AS broken
                LIMIT 100",
     },
     Check {
@@ -330,6 +345,20 @@ const CHECKS: &[Check] = &[
                           ON transfer.kind = 'topup' AND transfer.reference = topup.id::TEXT
                        WHERE (topup.status = 'paid') <> (transfer.id IS NOT NULL)
                           OR topup.amount_micros <> transfer.amount_micros) AS broken
+               LIMIT 100",
+    },
+    Check {
+        name: "I22f",
+        rule: "what went back of Pro's payments is what the ledger gave back for it, less what came again",
+        sql: "SELECT to_jsonb(broken) AS row
+                FROM (SELECT coalesce(payment.payment_ref, moved.payment_ref) AS payment_ref, payment.back_micros, moved.micros
+                        FROM (SELECT payment_ref, back_micros FROM stripe_payments WHERE back_micros <> 0) AS payment
+                        FULL JOIN (SELECT split_part(reference, ':', 2) AS payment_ref,
+                                          sum(CASE kind WHEN 'pro_refund' THEN amount_micros ELSE -amount_micros END) AS micros
+                                     FROM ledger_transfers
+                                    WHERE kind IN ('pro_refund', 'pro_reinstated')
+                                    GROUP BY 1) AS moved ON moved.payment_ref = payment.payment_ref
+                       WHERE coalesce(payment.back_micros, 0) <> coalesce(moved.micros, 0)) AS broken
                LIMIT 100",
     },
     Check {

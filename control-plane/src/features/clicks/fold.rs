@@ -11,6 +11,7 @@ use super::sources::{self, SourceDelta};
 use crate::app::App;
 use crate::db;
 use crate::error::{Error, Result};
+use crate::features::usage::hammered::LinkUse;
 use crate::features::usage::model::month_of;
 use crate::features::usage::ops::{self as usage, ClickUse};
 use crate::workers::jobs::Turn;
@@ -95,12 +96,13 @@ async fn turn(conn: &mut PgConnection, now: DateTime<Utc>) -> Result<Folded> {
     // Held to the end of the transaction: no month closes under it.
     let closed = usage::hold_closed(&mut tx).await?;
     let uses = payable(&mut tx, sum_uses(&hours, closed, month_of(now))).await?;
+    let links = sum_links(&hours, closed, month_of(now));
     queries::add_hours(&mut tx, &hours).await?;
     let sources = sources::sum(deltas.iter().map(|delta| &delta.sources))?;
     if !sources.is_empty() {
         queries::add_sources(&mut tx, &sources).await?;
     }
-    usage::meter_clicks(&mut tx, now, &uses).await?;
+    usage::meter_clicks(&mut tx, now, &uses, &links).await?;
     tx.commit().await?;
     let clicks = hours.values().map(|sum| sum.clicks).sum();
     metrics::counter!("cp_fold_clicks_total").increment(clicks as u64);
@@ -157,6 +159,27 @@ fn sum_uses(
     }
     let one = |((advertiser, month), (count, late))| ClickUse { advertiser, month, count, late };
     uses.into_iter().map(one).collect()
+}
+
+/// The same by link and hour.
+fn sum_links(
+    hours: &BTreeMap<HourKey, HourSum>,
+    closed: Option<NaiveDate>,
+    current: NaiveDate,
+) -> Vec<LinkUse> {
+    let mut uses: Vec<LinkUse> = Vec::new();
+    for (key, sum) in hours.iter().filter(|(_, sum)| sum.billable > 0) {
+        let hour = start_of(key.hour);
+        let month = month_of(hour);
+        let month = if closed.is_some_and(|closed| month <= closed) { current } else { month };
+        let one = LinkUse { advertiser: key.advertiser, month, link_key: key.link_key, hour, count: 0 };
+        // Classes of an hour stand side by side.
+        match uses.last_mut() {
+            Some(last) if last.is_same(&one) => last.count += sum.billable,
+            _ => uses.push(LinkUse { count: sum.billable, ..one }),
+        }
+    }
+    uses
 }
 
 /// The uses whose account exists. A frame that names another is a bug or a forgery; it is counted and

@@ -142,6 +142,12 @@ async fn metered(conn: &mut PgConnection, link: &LinkRow, at: DateTime<Utc>) -> 
             row.used, row.included, row.billed, row.over_limit
         );
         (Reason::OverLimit, text)
+    } else if row.capped > 0 {
+        let text = format!(
+            "Of the month's {} metered clicks, {} were within the allowance, {} paid from the wallet, and {} of links that had far more than usual in an hour: recorded, unbilled.",
+            row.used, row.included, row.billed, row.capped
+        );
+        (Reason::LinkCapped, text)
     } else if row.billed > 0 {
         let text = format!(
             "Of the month's {} metered clicks, {} were within the allowance and {} paid from the wallet, ${} in all.",
@@ -160,6 +166,7 @@ async fn metered(conn: &mut PgConnection, link: &LinkRow, at: DateTime<Utc>) -> 
             .with("included", row.included)
             .with("billed", row.billed)
             .with("over_limit", row.over_limit)
+            .with("capped", row.capped)
             .amount("amount", row.amount_micros)
             .amount("price", price),
     ))

@@ -59,6 +59,8 @@ reasons! {
     PaidFromWallet = "paid_from_wallet";
     /// Allowance and wallet were used up during that month: some of its clicks were recorded, unbilled
     OverLimit = "over_limit";
+    /// In some hour of that month a link had far more clicks than usual: those above its cap were recorded, unbilled
+    LinkCapped = "link_capped";
     /// No conversion names this click, and one still may
     AttributionOpen = "attribution_open";
     /// No conversion names this click, and it is too old for one

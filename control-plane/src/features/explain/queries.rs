@@ -53,6 +53,7 @@ pub(super) struct MonthRow {
     pub(super) included: i64,
     pub(super) billed: i64,
     pub(super) over_limit: i64,
+    pub(super) capped: i64,
     pub(super) amount_micros: Micros,
 }
 
@@ -63,7 +64,7 @@ pub(super) async fn find_click_month(
     month: NaiveDate,
 ) -> Result<Option<MonthRow>> {
     Ok(sqlx::query_as(
-        "SELECT used, included, billed, over_limit, amount_micros
+        "SELECT used, included, billed, over_limit, capped, amount_micros
            FROM usage_months
           WHERE advertiser = $1 AND month = $2 AND metric = 'clicks'",
     )

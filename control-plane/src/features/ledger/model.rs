@@ -73,6 +73,10 @@ words! {
         MatchingRequest = "matching_request",
         /// A month of Pro.
         Pro = "pro",
+        /// Money paid for Pro went back: a refund or a dispute of its charge.
+        ProRefund = "pro_refund",
+        /// It came again: a dispute won, a refund that failed.
+        ProReinstated = "pro_reinstated",
         /// From the advertiser's wallet to the affiliate's.
         Payout = "payout",
         /// Set aside for a payout.

@@ -95,6 +95,8 @@ impl Link {
 pub struct Counts {
     /// Clicks of the classes the program pays for, over any limit included.
     pub clicks: i64,
+    /// Of those, clicks that were not billed because the link was far above its mean.
+    pub capped: i64,
     /// All clicks, by class; classes without any are left out.
     pub by_class: Vec<(ClickClass, i64)>,
     /// Leads and sales, rejected ones left out.

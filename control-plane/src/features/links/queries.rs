@@ -287,6 +287,15 @@ pub(crate) async fn count(
     .bind(&keys)
     .fetch_all(&mut *conn)
     .await?;
+    let capped: Vec<(i64, i64)> = sqlx::query_as(
+        "SELECT link_key, sum(capped)::BIGINT
+           FROM link_charges
+          WHERE link_key = ANY($1) AND capped > 0
+          GROUP BY link_key",
+    )
+    .bind(&keys)
+    .fetch_all(&mut *conn)
+    .await?;
     let ids: Vec<_> = links.iter().map(|(id, _)| id.uuid()).collect();
     let conversions: Vec<(LinkId, i64)> = sqlx::query_as(
         "SELECT link_id, count(*)
@@ -306,6 +315,11 @@ pub(crate) async fn count(
         // A class of a newer build counts among the clicks, without a name.
         if let Some(class) = u8::try_from(row.class).ok().and_then(ClickClass::from_u8) {
             link.by_class.push((class, row.clicks));
+        }
+    }
+    for (key, capped) in capped {
+        if let Some(id) = by_key.get(&key) {
+            counts.entry(*id).or_default().capped = capped;
         }
     }
     for (id, count) in conversions {

@@ -72,6 +72,8 @@ pub struct LinkResponse {
     pub status: LinkStatus,
     /// Clicks of the classes the program pays for.
     pub clicks: i64,
+    /// Of those, clicks the advertiser was not billed for because the link had far more than usual in an hour.
+    pub clicks_capped: i64,
     /// All clicks by class; classes without any are left out.
     #[schema(value_type = std::collections::HashMap<String, i64>, example = json!({"human": 12, "preview": 3}))]
     pub clicks_by_class: BTreeMap<&'static str, i64>,
@@ -98,6 +100,7 @@ impl LinkResponse {
             program_id: link.program_id.uuid(),
             affiliate_id: link.affiliate_id.uuid(),
             clicks: counts.clicks,
+            clicks_capped: counts.capped,
             clicks_by_class: counts.by_class.into_iter().map(|(class, n)| (class.name(), n)).collect(),
             conversions: counts.conversions,
             created_at: link.created_at.into(),

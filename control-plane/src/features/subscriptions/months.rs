@@ -11,7 +11,7 @@ use super::ops::{self, Started};
 use super::queries;
 use crate::app::App;
 use crate::error::{Error, Result};
-use crate::features::ledger::model::{Account, AccountKind, Posting, TransferKind};
+use crate::features::ledger::model::{Account, AccountKind, Posted, Posting, TransferKind};
 use crate::features::ledger::ops as ledger;
 use crate::money::Micros;
 use crate::workers::jobs::Turn;
@@ -103,6 +103,29 @@ pub async fn book(
         metered: None,
     };
     ledger::post(conn, clock.now(), &posting).await.map(drop)
+}
+
+/// Money of a month went back, or came again where the change is negative: the ledger has it, once for each name.
+pub async fn give_back(
+    conn: &mut PgConnection,
+    clock: &dyn Clock,
+    subscription: &Subscription,
+    name: &str,
+    change: Micros,
+) -> Result<()> {
+    let source = Account::of(subscription.agent_id, subscription.source.account());
+    let pro = Account::of(subscription.agent_id, AccountKind::Pro);
+    let (debit, credit, amount, kind) = if change > Micros::ZERO {
+        (pro, source, change, TransferKind::ProRefund)
+    } else {
+        (source, pro, Micros::ZERO.minus(change).map_err(Error::bug)?, TransferKind::ProReinstated)
+    };
+    let reference = format!("{}:{name}", subscription.id);
+    let posting = Posting { debit, credit, amount, kind, reference, metered: None };
+    match ledger::post(conn, clock.now(), &posting).await? {
+        Posted::Done(_) => Ok(()),
+        other => Err(Error::bug(anyhow::anyhow!("a month was not given back as computed: {other:?}"))),
+    }
 }
 
 /// Makes a subscription what its months by card have come to. The caller holds it.

@@ -109,15 +109,20 @@ pub struct Split {
     pub billed: i64,
     /// Neither: counted, not billed.
     pub over_limit: i64,
+    /// Of a link that bills far above its mean: counted, not billed.
+    pub capped: i64,
 }
 
-/// Divides `count` units: what is left of the allowance first, then what `funds` can pay for.
-pub fn split(count: i64, allowance_left: i64, funds: Micros, price: Micros) -> Split {
+/// Divides `count` units: what is left of the allowance first, then what `funds` can pay for. `capped` of those
+/// beyond the allowance are not paid for in any case.
+pub fn split(count: i64, allowance_left: i64, capped: i64, funds: Micros, price: Micros) -> Split {
     let included = count.min(allowance_left.max(0));
     let rest = count.saturating_sub(included);
+    let capped = capped.clamp(0, rest);
+    let rest = rest.saturating_sub(capped);
     let affordable = funds.0.max(0).checked_div(price.0).unwrap_or(0);
     let billed = rest.min(affordable);
-    Split { included, billed, over_limit: rest.saturating_sub(billed) }
+    Split { included, billed, over_limit: rest.saturating_sub(billed), capped }
 }
 
 /// The month an instant lies in: its first day, in UTC.
@@ -149,8 +154,8 @@ mod tests {
     #[test]
     fn units_divide_over_allowance_wallet_and_limit() {
         let check = |count, left, funds, included, billed, over_limit| {
-            let split = split(count, left, Micros(funds), Micros(2_000));
-            assert_eq!(split, Split { included, billed, over_limit }, "{count} {left} {funds}");
+            let split = split(count, left, 0, Micros(funds), Micros(2_000));
+            assert_eq!(split, Split { included, billed, over_limit, capped: 0 }, "{count} {left} {funds}");
         };
         check(1, 1, 0, 1, 0, 0);
         check(1, 0, 0, 0, 0, 1);
@@ -159,6 +164,10 @@ mod tests {
         check(10, 4, 6_000, 4, 3, 3);
         check(10, -5, 1_000_000, 0, 10, 0);
         check(0, 5, 5_000, 0, 0, 0);
+        let capped = split(10, 4, 5, Micros(1_000_000), Micros(2_000));
+        assert_eq!(capped, Split { included: 4, billed: 1, over_limit: 0, capped: 5 });
+        let capped = split(10, 4, 99, Micros(1_000_000), Micros(2_000));
+        assert_eq!(capped, Split { included: 4, billed: 0, over_limit: 0, capped: 6 });
     }
 
     #[test]
@@ -171,11 +180,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn nothing_is_lost_and_nothing_overdrawn(count in 0..=i64::MAX, left: i64, funds: i64) {
+        fn nothing_is_lost_and_nothing_overdrawn(count in 0..=i64::MAX, left: i64, capped: i64, funds: i64) {
             let price = Micros(2_000);
-            let split = split(count, left, Micros(funds), price);
-            prop_assert_eq!(i128::from(split.included) + i128::from(split.billed) + i128::from(split.over_limit), i128::from(count));
-            prop_assert!(split.included >= 0 && split.billed >= 0 && split.over_limit >= 0);
+            let split = split(count, left, capped, Micros(funds), price);
+            let parts = [split.included, split.billed, split.over_limit, split.capped];
+            prop_assert_eq!(parts.into_iter().map(i128::from).sum::<i128>(), i128::from(count));
+            prop_assert!(parts.into_iter().all(|part| part >= 0));
+            prop_assert!(split.capped <= capped.max(0));
             prop_assert!(split.included <= left.max(0));
             prop_assert!(i128::from(split.billed) * 2_000 <= i128::from(funds.max(0)));
             prop_assert!(split.billed == 0 || split.included == left.max(0).min(count));

@@ -3,6 +3,7 @@
 
 #![deny(clippy::float_arithmetic, clippy::arithmetic_side_effects, clippy::as_conversions)]
 
+use super::hammered::{self, LinkUse};
 use super::model::{self, Metric, Split, Tier};
 use super::queries::{self, MonthRow};
 use crate::error::{Code, Error, Result};
@@ -131,8 +132,14 @@ pub struct ClickUse {
 
 /// Meters clicks of many advertisers: allowance, then wallet, the rest over the limit. Never refuses.
 /// Several entries of one advertiser and month count together. Clicks of an account that does not exist
-/// are nobody's: they are left out, and logged.
-pub async fn meter_clicks(conn: &mut PgConnection, now: DateTime<Utc>, uses: &[ClickUse]) -> Result<()> {
+/// are nobody's: they are left out, and logged. `links` says which links they were on, as far as a link that
+/// is hammered shall be capped; their hours are counted already.
+pub async fn meter_clicks(
+    conn: &mut PgConnection,
+    now: DateTime<Utc>,
+    uses: &[ClickUse],
+    links: &[LinkUse],
+) -> Result<()> {
     let mut uses = merged(uses)?;
     uses.sort_unstable_by_key(|one| (one.advertiser, one.month));
     if uses.is_empty() {
@@ -147,13 +154,15 @@ pub async fn meter_clicks(conn: &mut PgConnection, now: DateTime<Utc>, uses: &[C
         tracing::error!("clicks of an account that does not exist were left out of the metering");
     }
     let funds = Funds::lock(conn, &months, &uses).await?;
-    let (decided, postings) = divide(&uses, &months, funds)?;
+    let caps = hammered::caps(conn, &months, &funds.payable(&months)?, links).await?;
+    let (decided, postings) = divide(&uses, &months, funds, &caps)?;
     for posted in ledger::post_all(conn, now, &postings).await? {
         if !matches!(posted, Posted::Done(_)) {
             return Err(Error::bug(anyhow::anyhow!("clicks were not billed as computed: {posted:?}")));
         }
     }
-    queries::add_decided(conn, Metric::Clicks, &decided).await
+    queries::add_decided(conn, Metric::Clicks, &decided).await?;
+    hammered::note(conn, now, caps).await
 }
 
 fn merged(uses: &[ClickUse]) -> Result<Vec<ClickUse>> {
@@ -206,6 +215,17 @@ impl Funds {
         Ok(Self { wallets, caps, spent })
     }
 
+    /// The months something can be taken for.
+    fn payable(&self, months: &[MonthRow]) -> Result<HashSet<(i32, NaiveDate)>> {
+        let mut payable = HashSet::new();
+        for month in months {
+            if self.available(month)? > Micros::ZERO {
+                payable.insert((month.advertiser, month.month));
+            }
+        }
+        Ok(payable)
+    }
+
     /// What can be spent on this month.
     fn available(&self, month: &MonthRow) -> Result<Micros> {
         let wallet = self.wallets.get(&month.agent_id).copied().unwrap_or_default();
@@ -225,13 +245,19 @@ impl Funds {
 }
 
 /// Decides where every click goes, and what is billed for it.
-fn divide(uses: &[ClickUse], months: &[MonthRow], mut funds: Funds) -> Result<(Vec<Decided>, Vec<Posting>)> {
+fn divide(
+    uses: &[ClickUse],
+    months: &[MonthRow],
+    mut funds: Funds,
+    caps: &[hammered::Charge],
+) -> Result<(Vec<Decided>, Vec<Posting>)> {
     let mut decided = Vec::with_capacity(uses.len());
     let mut postings = Vec::new();
     for (one, month) in uses.iter().zip(months) {
         let price = Metric::Clicks.price(month.tier()?);
-        let split =
-            model::split(one.count, month.allowance_left(Metric::Clicks), funds.available(month)?, price);
+        let left = month.allowance_left(Metric::Clicks);
+        let capped = hammered::sum_capped(caps, one.advertiser, one.month);
+        let split = model::split(one.count, left, capped, funds.available(month)?, price);
         let amount = price.times(split.billed).map_err(Error::bug)?;
         if split.billed > 0 {
             funds.spend(month, amount)?;

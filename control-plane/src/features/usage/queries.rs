@@ -140,15 +140,16 @@ pub(crate) async fn add_decided(conn: &mut PgConnection, metric: Metric, decided
     }
     let updated = sqlx::query(
         "UPDATE usage_months AS months
-            SET used = months.used + split.included + split.billed + split.over_limit,
+            SET used = months.used + split.included + split.billed + split.over_limit + split.capped,
                 included = months.included + split.included,
                 billed = months.billed + split.billed,
                 over_limit = months.over_limit + split.over_limit,
                 amount_micros = months.amount_micros + split.amount_micros,
-                late = months.late + split.late
+                late = months.late + split.late,
+                capped = months.capped + split.capped
            FROM unnest($1::INTEGER[], $2::DATE[], $3::BIGINT[], $4::BIGINT[], $5::BIGINT[], $6::BIGINT[],
-                       $8::BIGINT[])
-                AS split (advertiser, month, included, billed, over_limit, amount_micros, late)
+                       $8::BIGINT[], $9::BIGINT[])
+                AS split (advertiser, month, included, billed, over_limit, amount_micros, late, capped)
           WHERE months.advertiser = split.advertiser AND months.month = split.month AND months.metric = $7",
     )
     .bind(each(decided, |one| one.clicks.advertiser))
@@ -159,6 +160,7 @@ pub(crate) async fn add_decided(conn: &mut PgConnection, metric: Metric, decided
     .bind(each(decided, |one| one.amount.0))
     .bind(metric.as_str())
     .bind(each(decided, |one| one.clicks.late))
+    .bind(each(decided, |one| one.split.capped))
     .execute(conn)
     .await?;
     if updated.rows_affected() != decided.len() as u64 {

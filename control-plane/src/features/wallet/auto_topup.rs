@@ -16,7 +16,8 @@ pub async fn topup_next(conn: &mut PgConnection, clock: &dyn Clock) -> Result<Op
     Ok(Some(due.agent_id))
 }
 
-/// The job: one wallet a turn. Where money is real, a wallet is filled by its owner alone.
+/// The job: one wallet a turn. Where money is real, a wallet is filled by its owner alone: the setting is
+/// refused there, and one from before does nothing.
 pub async fn job(app: App) -> Result<Turn> {
     if app.config().stripe.is_some() {
         return Ok(Turn::Idle);

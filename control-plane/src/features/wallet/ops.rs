@@ -81,6 +81,7 @@ pub async fn change_settings(
     conn: &mut PgConnection,
     clock: &dyn Clock,
     agent: auth::Agent,
+    provider: Provider,
     patch: ChangeWalletRequest,
 ) -> Result<()> {
     let now = clock.now();
@@ -92,12 +93,22 @@ pub async fn change_settings(
     let settings = match patch.auto_topup {
         Patch::Keep => return Ok(()),
         Patch::Clear => Settings::default(),
+        Patch::Set(_) if provider != Provider::Sandbox => return Err(no_auto_topup()),
         Patch::Set(wish) => Settings {
             auto_topup_threshold_micros: Some(threshold(wish.threshold)?),
             auto_topup_amount_micros: Some(model::topup_amount("auto_topup.amount", wish.amount)?),
         },
     };
     queries::save_settings(conn, agent.id, &settings, now).await
+}
+
+/// A card can be charged without its owner only when it was kept for that, and none is.
+fn no_auto_topup() -> Error {
+    Error::invalid(
+        "auto_topup",
+        "`auto_topup` is not available here: cards are charged on the payment provider's page alone, and none is kept for later.",
+        "Send `auto_topup` as null or leave it out, and pay each top-up: POST /api/wallet/topup gives the page for it.",
+    )
 }
 
 fn threshold(threshold: Micros) -> Result<Micros> {

@@ -57,8 +57,9 @@ async fn get_wallet(State(app): State<App>, caller: auth::Agent) -> Reply {
 async fn change_wallet(State(app): State<App>, caller: auth::Agent, mut payload: Payload) -> Reply {
     let patch: ChangeWalletRequest = payload.json()?;
     let mut unit = payload.unit(&app, &caller.id.to_string()).await?;
-    ops::change_settings(&mut unit, app.clock(), caller, patch).await?;
-    let wallet = ops::wallet(&mut unit, app.clock(), caller, Provider::of(app.config())).await?;
+    let provider = Provider::of(app.config());
+    ops::change_settings(&mut unit, app.clock(), caller, provider, patch).await?;
+    let wallet = ops::wallet(&mut unit, app.clock(), caller, provider).await?;
     unit.ok(&wallet).await
 }
 

@@ -2,7 +2,8 @@
 //! for each event type. Whatever is delivered is valid by it: the tests validate real deliveries.
 
 use super::event::{
-    ConversionObject, EventType, PartnershipObject, PayoutAddressObject, PayoutObject, SuggestionObject,
+    ConversionObject, EventType, LinkCappedObject, PartnershipObject, PayoutAddressObject, PayoutObject,
+    SuggestionObject,
 };
 use super::sample;
 use super::wire::Envelope;
@@ -44,6 +45,7 @@ impl EventType {
             }
             Self::PayoutProcessed => "PayoutEvent",
             Self::PayoutAddressChanged => "PayoutAddressEvent",
+            Self::LinkCapped => "LinkCappedEvent",
             Self::MatchSuggested | Self::MatchProgramSuggested => "SuggestionEvent",
         }
     }
@@ -57,6 +59,7 @@ pub fn add(document: &mut OpenApi) {
     envelope::<ConversionObject>("ConversionEvent", &mut schemas);
     envelope::<PayoutObject>("PayoutEvent", &mut schemas);
     envelope::<PayoutAddressObject>("PayoutAddressEvent", &mut schemas);
+    envelope::<LinkCappedObject>("LinkCappedEvent", &mut schemas);
     envelope::<SuggestionObject>("SuggestionEvent", &mut schemas);
     components.schemas.extend(schemas);
     let webhooks = EventType::ALL.iter().fold(PathsBuilder::new(), |webhooks, event| {

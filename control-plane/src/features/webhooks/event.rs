@@ -33,6 +33,8 @@ pub enum Event {
     PayoutProcessed(PayoutObject),
     /// An agent's usdc payouts go elsewhere from a moment on.
     PayoutAddressChanged(PayoutAddressObject),
+    /// A link bills far above its mean; the advertiser is not billed for the rest.
+    LinkCapped(LinkCappedObject),
     /// An affiliate was suggested to a program's advertiser.
     MatchSuggested(SuggestionObject),
     /// A program was suggested to an affiliate.
@@ -92,6 +94,8 @@ event_types! {
     PayoutProcessed = "payout.processed";
     /// Your usdc payouts are to go to another address; nothing is paid to it for 72 hours
     PayoutAddressChanged = "payout.address_changed";
+    /// A link to one of your programs is clicked far more than usual; clicks above its cap are not billed
+    LinkCapped = "link.capped";
     /// An affiliate was suggested to you for one of your programs
     MatchSuggested = "match.suggested";
     /// A program was suggested to you to promote
@@ -139,6 +143,11 @@ pub(super) trait Object {
 }
 
 impl Event {
+    /// The id of what it is about.
+    pub fn object_id(&self) -> Uuid {
+        self.object().object_id()
+    }
+
     /// What it is about.
     pub(super) fn object(&self) -> &dyn Object {
         match self {
@@ -148,6 +157,7 @@ impl Event {
             | Self::ConversionRejected(object) => object,
             Self::PayoutProcessed(object) => object,
             Self::PayoutAddressChanged(object) => object,
+            Self::LinkCapped(object) => object,
             Self::MatchSuggested(object) | Self::MatchProgramSuggested(object) => object,
         }
     }
@@ -282,6 +292,39 @@ pub struct PayoutAddressObject {
     pub usable_at: At,
 }
 
+/// A link in an hour in which clicks on it were capped.
+#[derive(Clone, Debug, Serialize, ToSchema, sqlx::FromRow)]
+pub struct LinkCappedObject {
+    /// The link's id.
+    #[schema(value_type = Uuid)]
+    pub id: LinkId,
+    /// Its token.
+    #[schema(example = "0ECBc2xYuhVeaNv0")]
+    pub token: String,
+    /// The program.
+    #[schema(value_type = Uuid)]
+    pub program_id: ProgramId,
+    /// The partnership; suspend it if its clicks are not people's.
+    #[schema(value_type = Uuid)]
+    pub partnership_id: PartnershipId,
+    /// Who would pay.
+    #[schema(value_type = Uuid)]
+    pub advertiser_id: AgentId,
+    /// Whose link it is.
+    #[schema(value_type = Uuid)]
+    pub affiliate_id: AgentId,
+    /// When the hour begins.
+    #[sqlx(try_from = "chrono::DateTime<chrono::Utc>")]
+    pub hour: At,
+    /// Clicks beyond the allowance that may be billed in this hour: ten times the link's hourly mean of the
+    /// week before, at least 5,000.
+    #[schema(example = 5000)]
+    pub cap: i64,
+    /// Clicks above it so far: recorded and redirected, not billed. `clicks_capped` of the link goes on counting.
+    #[schema(example = 1200)]
+    pub capped: i64,
+}
+
 /// A program and an affiliate that could suit each other.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct SuggestionObject {
@@ -373,5 +416,7 @@ objects! {
     ConversionObject = "conversion", told: advertiser_id, affiliate_id;
     PayoutObject = "payout", told: advertiser_id, affiliate_id;
     PayoutAddressObject = "payout_address", told: id;
+    // Not the affiliate: it may be who clicks.
+    LinkCappedObject = "link", told: advertiser_id;
     SuggestionObject = "suggestion", told: agent_id;
 }

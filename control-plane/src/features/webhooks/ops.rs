@@ -4,6 +4,7 @@ use super::event::{Event, Suggested};
 use super::queries::{self, NewEvent};
 use super::wire::Head;
 use crate::error::{Error, Result};
+use chrono::{DateTime, Utc};
 use shared::Clock;
 use shared::id::EventId;
 use sqlx::PgConnection;
@@ -17,13 +18,18 @@ pub async fn emit(conn: &mut PgConnection, clock: &dyn Clock, event: &Event) -> 
 
 /// The same for many, in two statements.
 pub async fn emit_all(conn: &mut PgConnection, clock: &dyn Clock, events: &[Event]) -> Result<()> {
+    emit_at(conn, clock.now(), events).await
+}
+
+/// The same at a moment the caller works with.
+pub async fn emit_at(conn: &mut PgConnection, now: DateTime<Utc>, events: &[Event]) -> Result<()> {
     let mut rest = events;
     while !rest.is_empty() {
         // One statement cannot count two events of one object.
         let mut objects = HashSet::new();
         let distinct = rest.iter().take_while(|event| objects.insert(event.object().object_id())).count();
-        let (now, later) = rest.split_at(distinct);
-        write(conn, clock, now).await?;
+        let (these, later) = rest.split_at(distinct);
+        write(conn, now, these).await?;
         rest = later;
     }
     Ok(())
@@ -38,8 +44,7 @@ pub async fn emit_suggestions(conn: &mut PgConnection, clock: &dyn Clock, found:
     emit_all(conn, clock, &second).await
 }
 
-async fn write(conn: &mut PgConnection, clock: &dyn Clock, events: &[Event]) -> Result<()> {
-    let now = clock.now();
+async fn write(conn: &mut PgConnection, now: DateTime<Utc>, events: &[Event]) -> Result<()> {
     let objects: Vec<_> = events.iter().map(|event| event.object().object_id()).collect();
     let sequences = queries::next_sequences(conn, &objects).await?;
     let mut new = Vec::with_capacity(events.len());

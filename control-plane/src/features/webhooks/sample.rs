@@ -1,8 +1,8 @@
 //! Examples of every event, for tests of endpoints and for the documentation.
 
 use super::event::{
-    ConversionObject, Event, EventType, PartnershipObject, PayoutAddressObject, PayoutObject,
-    SuggestionObject,
+    ConversionObject, Event, EventType, LinkCappedObject, PartnershipObject, PayoutAddressObject,
+    PayoutObject, SuggestionObject,
 };
 use super::wire::Head;
 use crate::money::Micros;
@@ -52,6 +52,17 @@ fn event(event_type: EventType, agent: AgentId, now: At) -> Event {
             id: agent,
             address: "0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed".to_owned(),
             usable_at: At(now.0 + chrono::TimeDelta::hours(72)),
+        }),
+        EventType::LinkCapped => Event::LinkCapped(LinkCappedObject {
+            id: LinkId::from_uuid(example(7)),
+            token: "0ECBc2xYuhVeaNv0".to_owned(),
+            program_id: ProgramId::from_uuid(example(3)),
+            partnership_id: PartnershipId::from_uuid(example(5)),
+            advertiser_id: agent,
+            affiliate_id: AgentId::from_uuid(example(4)),
+            hour: now,
+            cap: 5_000,
+            capped: 1_200,
         }),
         EventType::MatchSuggested => Event::MatchSuggested(suggestion(agent, now)),
         EventType::MatchProgramSuggested => Event::MatchProgramSuggested(suggestion(agent, now)),

@@ -2,7 +2,8 @@
 
 use super::Job;
 use crate::features::{
-    clicks, conversions, matching, network, payments, payouts, signers, subscriptions, wallet, webhooks,
+    clicks, conversions, matching, network, payments, payouts, signers, subscriptions, usage, wallet,
+    webhooks,
 };
 use crate::web::idempotency;
 use crate::workers::reconcile;
@@ -33,6 +34,12 @@ pub const JOBS: &[Job] = &[
         every: Duration::from_hours(1),
         alone: true,
         run: |app| Box::pin(clicks::partitions::drop_old(app)),
+    },
+    Job {
+        name: "forget ordinary hours of links",
+        every: Duration::from_hours(1),
+        alone: true,
+        run: |app| Box::pin(usage::hammered::forget(app)),
     },
     Job {
         name: "measure the pipeline",

@@ -209,6 +209,13 @@ async fn a_click_is_explained_from_the_edge_to_the_sale() {
             .unwrap();
         assert_eq!(reasons(&told(advertiser, &id).await)[3].1, reason);
     }
+    sqlx::query("UPDATE usage_months SET used = 10003, over_limit = 0, capped = 2")
+        .execute(app.app.db())
+        .await
+        .unwrap();
+    let capped = told(advertiser, &id).await;
+    assert_eq!(reasons(&capped)[3].1, "link_capped");
+    assert_eq!(capped.body["steps"][3]["figures"]["capped"], 2);
     let conversion = sale(&offer, json!({"click_id": id})).await;
     let sold = told(affiliate, &id).await;
     assert_eq!(reasons(&sold)[3].1, "conversion_credited");

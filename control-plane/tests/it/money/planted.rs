@@ -46,6 +46,12 @@ const FAULTS: &[(&str, &[&str])] = &[
             "UPDATE usage_months SET used = used + 1, billed = billed + 1 WHERE included < 100 AND metric = 'conversions'",
         ],
     ),
+    (
+        "I9b",
+        &[
+            "UPDATE usage_months SET used = used + 1, capped = capped + 1 WHERE included >= 10000 AND metric = 'clicks'",
+        ],
+    ),
     ("I10", &["UPDATE usage_months SET amount_micros = amount_micros + 2000 WHERE metric = 'clicks'"]),
     (
         "I11",
@@ -82,6 +88,12 @@ const FAULTS: &[(&str, &[&str])] = &[
     ("I22c", &["UPDATE topups SET refunded_micros = 1"]),
     ("I22d", &["UPDATE commissions SET amount_micros = amount_micros + 10000"]),
     ("I22e", &["DELETE FROM payouts WHERE status = 'paid'"]),
+    (
+        "I22f",
+        &[
+            "INSERT INTO stripe_payments (payment_ref, back_micros, updated_at) VALUES ('pi_planted', 1, now())",
+        ],
+    ),
     ("I24", &["UPDATE payouts SET status = 'processing' WHERE method = 'usdc'"]),
     ("I25", &["UPDATE conversions SET partnership_id = gen_random_uuid()"]),
     ("I25", &["UPDATE commissions SET amount_micros = 1000000000 WHERE NOT reversal"]),

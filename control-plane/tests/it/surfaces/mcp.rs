@@ -1,5 +1,7 @@
 //! `/mcp`: tools are the API's operations, and what moves money asks first.
 
+mod clients;
+
 use crate::harness::{Client, TestApp};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;

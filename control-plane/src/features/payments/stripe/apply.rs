@@ -12,7 +12,9 @@ use crate::features::ledger::model::CURRENCY;
 use crate::features::wallet::model::Topup;
 use crate::features::wallet::payments as wallet;
 use crate::money::Micros;
-use crate::stripe::event::{Charge, Event, Invoice, Payment, Reversal, Session, Subscription};
+use crate::stripe::event::{
+    Charge, Event, Invoice, InvoicePayment, Payment, Reversal, Session, Subscription,
+};
 use crate::workers::jobs::Turn;
 use chrono::TimeDelta;
 use shared::Clock;
@@ -111,6 +113,10 @@ async fn effect(conn: &mut PgConnection, clock: &dyn Clock, event: &Event) -> Re
             let Some(subscription) = Subscription::read(object) else { return Ok(UNREADABLE) };
             let deleted = event.kind == "customer.subscription.deleted";
             months::subscription(conn, clock, &subscription, deleted, event.created).await
+        }
+        "invoice_payment.paid" => {
+            let Some(paid) = InvoicePayment::read(object) else { return Ok(UNREADABLE) };
+            months::payment(conn, clock, &paid).await
         }
         kind => {
             let stage = match kind {

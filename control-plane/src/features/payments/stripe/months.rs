@@ -4,12 +4,13 @@
 use super::apply::Outcome;
 use super::model::InvoiceStage;
 use super::queries::{self, Told};
+use super::reversals;
 use crate::error::Result;
 use crate::features::ledger::model::CURRENCY;
 use crate::features::subscriptions::model::{self, CardMonths};
 use crate::features::subscriptions::months as subscriptions;
 use crate::money::Micros;
-use crate::stripe::event::{Invoice, Session, Subscription};
+use crate::stripe::event::{Invoice, InvoicePayment, Session, Subscription};
 use chrono::{DateTime, Utc};
 use shared::Clock;
 use shared::id::SubscriptionId;
@@ -54,10 +55,12 @@ pub(super) async fn checkout(
         ours: None,
         paid: session.amount.unwrap_or(kept.price_micros),
         currency: None,
+        payment: session.payment.clone(),
         period: None,
     };
     queries::save_invoice(conn, &paid, Some(ours), InvoiceStage::Paid, at).await?;
-    settle(conn, clock, ours).await
+    settle(conn, clock, ours).await?;
+    paid_by(conn, clock, &paid.id, paid.payment.as_deref()).await
 }
 
 /// A subscription says how it stands.
@@ -108,10 +111,35 @@ pub(super) async fn invoice(
         None => None,
     };
     queries::save_invoice(conn, invoice, kept.as_ref().map(|kept| kept.id), stage, at).await?;
-    match kept {
-        Some(kept) => settle(conn, clock, kept.id).await,
-        None => Ok(Outcome::Waiting),
-    }
+    let outcome = match kept {
+        Some(kept) => settle(conn, clock, kept.id).await?,
+        None => Outcome::Waiting,
+    };
+    paid_by(conn, clock, &invoice.id, invoice.payment.as_deref()).await?;
+    Ok(outcome)
+}
+
+/// A payment says which invoice it paid.
+pub(super) async fn payment(
+    conn: &mut PgConnection,
+    clock: &dyn Clock,
+    paid: &InvoicePayment,
+) -> Result<Outcome> {
+    paid_by(conn, clock, &paid.invoice, Some(&paid.payment)).await
+}
+
+/// Takes down what paid an invoice, and what went back of that before we knew.
+async fn paid_by(
+    conn: &mut PgConnection,
+    clock: &dyn Clock,
+    invoice: &str,
+    payment: Option<&str>,
+) -> Result<Outcome> {
+    let Some(payment) = payment else { return Ok(Outcome::Applied) };
+    queries::save_payment(conn, payment, None, Micros::ZERO, clock.now()).await?;
+    queries::save_invoice_of(conn, payment, invoice).await?;
+    reversals::settle(conn, clock, payment).await?;
+    Ok(Outcome::Applied)
 }
 
 /// Ours: by the id that came along, or by what an earlier event said.
@@ -147,6 +175,10 @@ async fn settle(conn: &mut PgConnection, clock: &dyn Clock, ours: SubscriptionId
                 subscriptions::book(conn, clock, &kept, &invoice.id, invoice.amount_micros).await?;
             }
             queries::save_booked(conn, &invoice.id).await?;
+            if let Some(payment) = queries::find_payment_of(conn, &invoice.id).await? {
+                // What was known of its way back before the month was.
+                reversals::settle(conn, clock, &payment).await?;
+            }
         }
     }
     let known = bound.as_ref();

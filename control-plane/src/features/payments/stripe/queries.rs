@@ -316,3 +316,62 @@ pub(crate) async fn save_booked(conn: &mut PgConnection, invoice: &str) -> Resul
     sqlx::query("UPDATE stripe_invoices SET booked = TRUE WHERE id = $1").bind(invoice).execute(conn).await?;
     Ok(())
 }
+
+/// Takes down which invoice a payment paid.
+pub(crate) async fn save_invoice_of(conn: &mut PgConnection, payment: &str, invoice: &str) -> Result<()> {
+    sqlx::query("UPDATE stripe_payments SET invoice_ref = $2 WHERE payment_ref = $1 AND invoice_ref IS NULL")
+        .bind(payment)
+        .bind(invoice)
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// What paid an invoice, as far as is known.
+pub(crate) async fn find_payment_of(conn: &mut PgConnection, invoice: &str) -> Result<Option<String>> {
+    Ok(sqlx::query_scalar("SELECT payment_ref FROM stripe_payments WHERE invoice_ref = $1")
+        .bind(invoice)
+        .fetch_optional(conn)
+        .await?)
+}
+
+/// A month of Pro that a payment paid, as the ledger has it.
+#[derive(sqlx::FromRow)]
+pub(crate) struct PaidMonth {
+    pub(crate) subscription_id: SubscriptionId,
+    pub(crate) amount_micros: Micros,
+    pub(crate) back_micros: Micros,
+    pub(crate) adjustments: i32,
+}
+
+/// The month that a payment paid, once it is booked.
+pub(crate) async fn find_paid_month(conn: &mut PgConnection, payment: &str) -> Result<Option<PaidMonth>> {
+    Ok(sqlx::query_as(
+        "SELECT coalesce(invoice.subscription_id, bound.subscription_id) AS subscription_id, invoice.amount_micros,
+                payment.back_micros, payment.adjustments
+           FROM stripe_payments AS payment
+           JOIN stripe_invoices AS invoice ON invoice.id = payment.invoice_ref
+           LEFT JOIN stripe_subscriptions AS bound ON bound.ref = invoice.subscription_ref
+          WHERE payment.payment_ref = $1 AND invoice.booked
+            AND coalesce(invoice.subscription_id, bound.subscription_id) IS NOT NULL",
+    )
+    .bind(payment)
+    .fetch_optional(conn)
+    .await?)
+}
+
+/// The ledger has given back that much of it.
+pub(crate) async fn save_month_back(
+    conn: &mut PgConnection,
+    payment: &str,
+    back: Micros,
+    adjustments: i32,
+) -> Result<()> {
+    sqlx::query("UPDATE stripe_payments SET back_micros = $2, adjustments = $3 WHERE payment_ref = $1")
+        .bind(payment)
+        .bind(back)
+        .bind(adjustments)
+        .execute(conn)
+        .await?;
+    Ok(())
+}

@@ -18,7 +18,7 @@ async fn the_documented_body_makes_a_link() {
             "id": link["id"], "token": token, "tracking_url": format!("http://127.0.0.1:8080/api/track/{token}"),
             "destination_url": "https://example.com/pricing", "sub_id": null, "custom_domain": null,
             "partnership_id": offer.partnership, "program_id": offer.program, "affiliate_id": offer.affiliate.id(),
-            "status": "active", "clicks": 0, "clicks_by_class": {}, "conversions": 0,
+            "status": "active", "clicks": 0, "clicks_capped": 0, "clicks_by_class": {}, "conversions": 0,
             "created_at": "2026-06-15T12:00:00.000Z", "updated_at": "2026-06-15T12:00:00.000Z",
         })
     );

@@ -7,6 +7,20 @@ use control_plane::features::payments::stripe::{apply, recover};
 use serde_json::json;
 
 #[tokio::test]
+async fn a_wallet_cannot_fill_itself_from_a_card_and_says_so() {
+    let shop = Shop::open().await;
+    let agent = shop.app.agent("Careless").await;
+    let wish = json!({"auto_topup": {"threshold": 5, "amount": 20}});
+    let refused = agent.patch("/api/wallet", wish).await;
+    assert!(refused.is_error(400, "invalid_value").contains("POST /api/wallet/topup"), "{refused}");
+    assert_eq!(refused.body["field"], "auto_topup");
+    // The rest of the settings can be changed, and an old wish be cleared.
+    let settings = json!({"auto_topup": null, "monthly_spend_cap": 10});
+    let changed = agent.patch("/api/wallet", settings).await;
+    assert_eq!(changed.expect(200)["auto_topup"]["enabled"], false);
+}
+
+#[tokio::test]
 async fn show_4_a_top_up_from_request_to_credited_wallet_through_checkout() {
     let shop = Shop::open().await;
     let agent = shop.app.agent("Payer").await;

@@ -261,3 +261,70 @@ async fn the_portal_is_opened_for_the_customer_that_paid() {
     );
     stranger.post("/api/subscription/portal", json!({})).await.is_error(404, "not_found");
 }
+
+#[tokio::test]
+async fn a_dispute_of_a_month_is_booked_and_reinstated_whatever_comes_first() {
+    let shop = Shop::open().await;
+    let app = &shop.app;
+    let mut sender = Sender::node();
+    // What Pro earned and what came in through Stripe, in micro-dollars.
+    let books = async |agent: &Client| -> (i64, i64) {
+        sqlx::query_as(
+            "SELECT coalesce(sum(balance_micros) FILTER (WHERE kind = 'pro'), 0)::BIGINT,
+                    coalesce(sum(balance_micros) FILTER (WHERE kind = 'stripe'), 0)::BIGINT
+               FROM ledger_accounts WHERE owner_id = $1",
+        )
+        .bind(agent.agent_id())
+        .fetch_one(app.app.db())
+        .await
+        .unwrap()
+    };
+    // 0: the invoice names its payment, as before 2025-03-31; 1: a list does; 2: an event of its own does, last.
+    for run in 0..3 {
+        let agent = app.agent(&format!("Subscriber {run}")).await;
+        let ours = agent.post("/api/subscription/pro", json!({})).await.expect(201)["id"].clone();
+        let (payment, id) = (format!("pi_{run}"), format!("in_{run}"));
+        let mut paid = invoice(&ours, &id, app.now(), 1, 9900);
+        paid["parent"]["subscription_details"]["subscription"] = json!(format!("sub_{run}"));
+        match run {
+            0 => paid["payment_intent"] = json!(payment),
+            1 => {
+                let one = json!({"payment": {"type": "payment_intent", "payment_intent": payment}});
+                paid["payments"] = json!({"data": [one]});
+            }
+            _ => {}
+        }
+        let named = json!({"id": format!("inpay_{run}"), "object": "invoice_payment", "invoice": id,
+                           "payment": {"type": "payment_intent", "payment_intent": payment}});
+        let opened = super::dispute(&format!("du_{run}"), &payment, 9900, "needs_response");
+        let part = super::refund(&format!("re_{run}"), &payment, 1000, "succeeded");
+        let mut happened =
+            vec![("invoice.paid", paid), ("charge.dispute.created", opened), ("invoice_payment.paid", named)];
+        if run == 1 {
+            // The dispute is told before the month is.
+            happened.swap(0, 1);
+        }
+        for (at, (kind, object)) in happened.iter().enumerate() {
+            let reply = sender.send(app, &event(app, &format!("evt_{run}_{at}"), kind, object.clone())).await;
+            let outcome = reply.expect(200)["outcome"].as_str().unwrap().to_owned();
+            assert!(["applied", "waiting"].contains(&&*outcome), "{run} {kind}: {reply}");
+        }
+        assert_eq!(books(&agent).await, (0, 0), "{run}: the month is back with its payer");
+        assert_eq!(balance(&agent).await, json!([0, 0]), "{run}: the wallet has nothing to do with it");
+        assert_eq!(
+            state(&agent).await,
+            is("active", "pro"),
+            "{run}: Stripe ends the subscription, or does not"
+        );
+        let won = super::dispute(&format!("du_{run}"), &payment, 9900, "won");
+        for name in ["won", "again"] {
+            let closed = event(app, &format!("evt_{run}_{name}"), "charge.dispute.closed", won.clone());
+            sender.send(app, &closed).await.expect(200);
+            assert_eq!(books(&agent).await, (99_000_000, -99_000_000), "{run} {name}");
+        }
+        sender.send(app, &event(app, &format!("evt_{run}_re"), "refund.created", part)).await.expect(200);
+        assert_eq!(books(&agent).await, (89_000_000, -89_000_000), "{run}: a part was refunded");
+    }
+    println!("Pro disputed: $99 booked, back, won again, $10 refunded -> $89, in three orders of events");
+    app.audit().await;
+}

@@ -15,7 +15,7 @@ async fn meter(app: &TestApp, uses: &[(i32, NaiveDate, i64)]) {
         .map(|&(advertiser, month, count)| ClickUse { advertiser, month, count, late: 0 })
         .collect();
     let mut tx = app.app.begin().await.unwrap();
-    ops::meter_clicks(&mut tx, app.now(), &uses).await.unwrap();
+    ops::meter_clicks(&mut tx, app.now(), &uses, &[]).await.unwrap();
     tx.commit().await.unwrap();
 }
 

@@ -4,3 +4,4 @@ mod charge;
 mod clicks;
 mod conversions;
 mod edge;
+mod hammered;

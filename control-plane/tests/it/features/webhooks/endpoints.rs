@@ -3,7 +3,7 @@
 use crate::harness::{Answer, Client, Receiver, TestApp};
 use serde_json::{Value, json};
 
-const ALL: [&str; 9] = [
+const ALL: [&str; 10] = [
     "affiliate.joined",
     "affiliate.approved",
     "conversion.created",
@@ -11,6 +11,7 @@ const ALL: [&str; 9] = [
     "conversion.rejected",
     "payout.processed",
     "payout.address_changed",
+    "link.capped",
     "match.suggested",
     "match.program_suggested",
 ];
