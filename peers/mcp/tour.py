@@ -118,7 +118,7 @@ async def tour():
         assert [one["id"] for one in waiting["data"]] == [joined["id"]]
         await advertiser.call("update_partnership", id=joined["id"], status="approved")
         link = await affiliate.call("create_link", id=joined["id"], destination_url="https://example.com/pricing")
-        token = link["tracking_token"]
+        token = link["token"]
         click = await affiliate.call("track_click", tracking_token=token)
         sale = await advertiser.call(
             "track_conversion",
@@ -139,7 +139,7 @@ async def tour():
         preview, paid = await advertiser.confirmed("process_payouts", program_id=program["id"])
         assert preview["total"] == paid["total"] == 19.8, (preview, paid)
         earnings = await affiliate.call("get_earnings", id=affiliate_id)
-        assert earnings["paid"] == 19.8, earnings
+        assert earnings["totals"]["paid"] == 19.8, earnings
         _, refund = await advertiser.confirmed("refund_conversion", id=sale["id"], amount=49.5)
         assert refund["amount"] == 49.5, refund
 
@@ -148,7 +148,7 @@ async def tour():
         usage = json.loads((await one.read_resource("affiliateos://usage")).contents[0].text)
         assert usage["usage"]["conversions"]["used"] == 1 and origin in guide, usage
         one_link = json.loads((await other.read_resource(f"affiliateos://links/{link['id']}")).contents[0].text)
-        assert one_link["tracking_token"] == token
+        assert one_link["token"] == token
         prompts = (await other.list_prompts()).prompts
         for prompt in prompts:
             given = {argument.name: f"my {argument.name}" for argument in prompt.arguments}

@@ -299,7 +299,7 @@ async fn a_dispute_of_a_month_is_booked_and_reinstated_whatever_comes_first() {
         let opened = super::dispute(&format!("du_{run}"), &payment, 9900, "needs_response");
         let part = super::refund(&format!("re_{run}"), &payment, 1000, "succeeded");
         let mut happened =
-            vec![("invoice.paid", paid), ("charge.dispute.created", opened), ("invoice_payment.paid", named)];
+            [("invoice.paid", paid), ("charge.dispute.created", opened), ("invoice_payment.paid", named)];
         if run == 1 {
             // The dispute is told before the month is.
             happened.swap(0, 1);

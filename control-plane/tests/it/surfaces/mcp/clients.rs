@@ -38,13 +38,13 @@ fn peer(path: &str) -> String {
 }
 
 /// The agent without a model, with the official client for Python.
-async fn tour(transport: &str, mode: &str) {
+async fn tour(transport: &str, mode: &str) -> Value {
     let app = TestApp::start().await;
     let (python, script, node) = (peer(".venv/bin/python"), peer("mcp/tour.py"), providers::node());
     let walked = run(&python, &[&script, transport, app.origin(), mode, BRIDGE, &node]).await;
     let walked = last_line(&walked);
     assert_eq!(walked["tools"], tools(&app).await, "every tool was called");
-    assert!(walked["way"].as_array().unwrap().len() >= 18, "{walked}");
+    assert!(walked["way"].as_array().unwrap().len() >= 15, "{walked}");
     let (paid, back): (i64, i64) = sqlx::query_as(
         "SELECT coalesce(sum(amount_micros) FILTER (WHERE NOT reversal AND status = 'paid'), 0)::BIGINT,
                 coalesce(sum(amount_micros) FILTER (WHERE reversal), 0)::BIGINT
@@ -54,23 +54,23 @@ async fn tour(transport: &str, mode: &str) {
     .await
     .unwrap();
     assert_eq!((paid, back), (19_800_000, -9_900_000), "earned and paid, and half of it taken back");
-    println!("tour over {transport}, {mode}: {walked}");
     app.audit().await;
+    walked
 }
 
 #[tokio::test]
 async fn an_agent_that_knows_the_tools_alone_is_paid_over_http() {
-    tour("http", "auto").await;
+    println!("tour over HTTP: {}", tour("http", "auto").await);
 }
 
 #[tokio::test]
 async fn an_agent_that_knows_the_tools_alone_is_paid_over_http_of_older_versions() {
-    tour("http", "legacy").await;
+    println!("tour over HTTP, older versions: {}", tour("http", "legacy").await);
 }
 
 #[tokio::test]
 async fn an_agent_that_knows_the_tools_alone_is_paid_over_stdio() {
-    tour("stdio", "auto").await;
+    println!("tour over stdio: {}", tour("stdio", "auto").await);
 }
 
 #[tokio::test]
