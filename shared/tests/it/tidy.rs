@@ -38,7 +38,7 @@ const FEATURE_CALLS: &[(&str, &[&str])] = &[
     ("ledger", &[]),
     ("webhooks", &[]),
     ("audit", &[]),
-    ("usage", &["ledger"]),
+    ("usage", &["ledger", "webhooks"]),
     ("wallet", &["ledger", "usage"]),
     ("agents", &["usage"]),
     ("keys", &["agents"]),
