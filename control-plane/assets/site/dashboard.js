@@ -2,8 +2,10 @@
 // Text from the server goes into the page as text, never as markup.
 "use strict";
 
-// On a narrow screen the page's own tab may lie beyond the edge.
-document.querySelector(".pages [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
+// On a narrow screen the page's own tab may lie beyond the edge. Not by scrollIntoView: the first press of Tab
+// would start from there and miss the link that skips to the content.
+const tab = document.querySelector(".pages [aria-current]");
+if (tab) tab.parentElement.scrollLeft = tab.offsetLeft - tab.parentElement.clientWidth / 2 + tab.offsetWidth / 2;
 
 for (const button of document.querySelectorAll("button[data-copy]")) {
   button.hidden = false;
