@@ -4,7 +4,8 @@
 #
 #   BIN=target/debug PG=postgres://postgres@127.0.0.1:5432/postgres deploy/try-rolling.sh
 #
-# Needs haproxy, redis-server, psql, curl, python3, openssl. Makes a database, roles and a Redis of its own; drops them.
+# Needs haproxy, redis-server, psql as a superuser (trusted for all roles, as no passwords are set), curl, python3, openssl.
+# Makes a database and a Redis of its own and takes them away; the roles stay. KEEP=1 keeps the logs.
 # SECONDS_OF_LOAD (40) and CLIENTS (8) say how much. Exit code 0: refused, lost and doubled are 0.
 set -euo pipefail
 
