@@ -13,6 +13,10 @@ GRANT SELECT ON ALL TABLES IN SCHEMA public TO affiliateos_readonly, affiliateos
 GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO affiliateos_app;
 GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA public TO affiliateos_app, affiliateos_payouts;
 
+-- Keys, sessions, secrets and stored replies are nobody's reading but the application's.
+REVOKE SELECT ON api_keys, dashboard_sessions, idempotency_keys, webhook_endpoints FROM affiliateos_readonly;
+REVOKE SELECT ON api_keys, dashboard_sessions, idempotency_keys FROM affiliateos_payouts;
+
 -- What is booked stays booked: a transfer is added, and never changed or taken away. The list of migrations is the owner's.
 REVOKE UPDATE, DELETE ON ledger_transfers FROM affiliateos_app;
 REVOKE INSERT, UPDATE, DELETE ON _sqlx_migrations FROM affiliateos_app;
@@ -31,7 +35,7 @@ REVOKE EXECUTE ON FUNCTION ensure_click_partitions(DATE, DATE), drop_click_parti
 GRANT EXECUTE ON FUNCTION ensure_click_partitions(DATE, DATE), drop_click_partition(DATE, TIMESTAMPTZ) TO affiliateos_app;
 
 -- New days, and new tables of the next version until this is run again.
-ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT SELECT ON TABLES TO affiliateos_readonly, affiliateos_payouts;
+ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT SELECT ON TABLES TO affiliateos_payouts;
 ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO affiliateos_app;
 ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT USAGE, SELECT ON SEQUENCES TO affiliateos_app, affiliateos_payouts;
 
