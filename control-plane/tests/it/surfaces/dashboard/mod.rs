@@ -1,5 +1,6 @@
 //! `/my-dashboard`: signing in and out, what its pages say, and what they must not.
 
+mod browser;
 mod hostile;
 mod pages;
 mod sessions;
