@@ -112,7 +112,8 @@ async fn f83_without_redis_tracking_counts_alone_and_payouts_are_refused() {
     line.cut().await;
     let during = burst(&clients, 150, "POST", "/v1/track", &event).await;
     let allowed = during.iter().filter(|reply| reply.status == 201).count();
-    assert_eq!(allowed, 100, "what Redis had counted is not known here: twice the limit at most");
+    // All of the limit again, but for those of the 60 that a slow Redis had left to this process.
+    assert!((40..=100).contains(&allowed), "{allowed}: twice the limit at most in all");
     let mut resets: Vec<_> = during.iter().map(|reply| number(reply, "x-ratelimit-reset")).collect();
     resets.dedup();
     assert_eq!(resets.len(), 1, "the window stands still with the test's clock");
