@@ -91,7 +91,7 @@ macro_rules! may_be_shown {
     };
 }
 
-/// The programs to score for an agent, at most [`POOL_MAX`].
+/// The programs to score for an agent, at most 550.
 pub(crate) async fn list_candidates(
     conn: &mut PgConnection,
     wanted: Wanted<'_>,
