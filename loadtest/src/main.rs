@@ -1,6 +1,7 @@
 //! `loadtest`: how the system is proved. Every command starts what it needs, privately, and removes it.
 //!
 //! - `smoke`: one click becomes one commission, through kills
+//! - `api-scale`: every list of the API over a million conversions
 //! - `faults`: the fault matrix, against real processes, under load
 //! - `hooks`: webhooks to a thousand endpoints beside bad ones, and a worker killed in the middle
 //! - `million`: a million clicks through forty kills and an emptied Redis
@@ -10,6 +11,7 @@
 
 mod account;
 mod api;
+mod api_scale;
 mod clicker;
 mod drain;
 mod faults;
@@ -35,6 +37,8 @@ struct Cli {
 enum Command {
     /// Sends clicks through an edge that is killed in between, and accounts for every one of them.
     Smoke(smoke::Args),
+    /// Reads every list of the API over 10,000 programs and 1,000,000 conversions, and times it.
+    ApiScale(api_scale::Args),
     /// Causes faults under load, one after another, and accounts for every click.
     Faults(faults::Args),
     /// Delivers webhooks to a thousand endpoints beside bad ones, and kills the worker in the middle.
@@ -67,6 +71,7 @@ fn main() -> ExitCode {
     };
     let outcome = match cli.command {
         Command::Smoke(args) => runtime.block_on(smoke::run(&args)),
+        Command::ApiScale(args) => runtime.block_on(api_scale::run(&args)),
         Command::Faults(args) => runtime.block_on(faults::run(&args)),
         Command::Hooks(args) => runtime.block_on(hooks::run(&args)),
         Command::Million(args) => runtime.block_on(million::run(&args)),

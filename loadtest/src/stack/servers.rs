@@ -45,6 +45,11 @@ impl Postgres {
         self.port
     }
 
+    /// What it writes down.
+    pub(crate) fn log(&self) -> &Path {
+        &self.log
+    }
+
     /// Where its database is.
     pub(crate) fn url(&self) -> String {
         format!("postgres://aos@127.0.0.1:{}/postgres", self.port)
