@@ -3,12 +3,12 @@
 
 use super::endpoints::create;
 use crate::harness::peers::{self, Companion};
-use crate::harness::{Client, Received, Receiver, TestApp};
-use chrono::DateTime;
-use control_plane::features::webhooks::event::{EventType, Suggested};
-use control_plane::features::webhooks::ops::emit_suggestions;
+use crate::harness::{Client, Received, Receiver, SHARDS, TestApp};
+use chrono::{DateTime, Timelike};
+use control_plane::features::clicks::fold::fold;
+use control_plane::features::webhooks::event::EventType;
+use control_plane::workers::drainer::Drainer;
 use serde_json::{Value, json};
-use shared::id::{ProgramId, SuggestionId};
 use shared::{Clock, SystemClock};
 use std::collections::BTreeSet;
 
@@ -34,10 +34,15 @@ impl Sides {
         Self { app, advertiser, affiliate }
     }
 
-    /// Causes every type of event; gives how many each side is told of.
-    async fn everything_happens(&self) -> usize {
-        let program = self.app.program_with(&self.advertiser, json!({"approval_mode": "manual"})).await;
+    /// Causes every type of event; gives how many the advertiser and the affiliate are told of.
+    async fn everything_happens(&self) -> [usize; 2] {
+        let program = json!({"approval_mode": "manual", "niche": "saas"});
+        let program = self.app.program_with(&self.advertiser, program).await;
         let program_id = program["id"].as_str().unwrap();
+        // They suit each other, and the matching finds out.
+        let profile = format!("/api/agents/{}", self.affiliate.id());
+        self.affiliate.patch(&profile, json!({"niche": "saas"})).await.expect(200);
+        self.app.suggest_all().await;
         let partnership = self.app.joined(&self.affiliate, program_id).await;
         let approve = json!({"status": "approved"});
         let path = format!("/api/partnerships/{partnership}");
@@ -51,20 +56,6 @@ impl Sides {
         }
         let body = json!({"program_id": program_id, "method": "external"});
         self.advertiser.post("/api/payouts/process", body).await.expect(201);
-        // What the matching does when it has stored a pair.
-        let found = Suggested {
-            id: SuggestionId::generate(),
-            program_id: program_id.parse::<ProgramId>().unwrap(),
-            program_name: "My SaaS".to_owned(),
-            advertiser_id: self.advertiser.agent_id(),
-            affiliate_id: self.affiliate.agent_id(),
-            score: 0.82,
-            reasons: vec!["Both are about saas".to_owned()],
-            created_at: self.app.now().into(),
-        };
-        let mut tx = self.app.app.begin().await.unwrap();
-        emit_suggestions(&mut tx, self.app.app.clock(), &[found]).await.unwrap();
-        tx.commit().await.unwrap();
         for side in [&self.advertiser, &self.affiliate] {
             let path = format!("/api/agents/{}/payout-address", side.id());
             for address in [FIRST_ADDRESS, OTHER_ADDRESS] {
@@ -72,7 +63,38 @@ impl Sides {
                 side.send(put).await.expect(200);
             }
         }
-        9
+        self.hammer(link["token"].as_str().unwrap()).await;
+        [10, 9]
+    }
+
+    /// More paid clicks on a link in an hour than its cap.
+    async fn hammer(&self, token: &str) {
+        let app = &self.app;
+        self.advertiser.post("/api/wallet/topup", json!({"amount": 50})).await.expect(201);
+        let number = app.number(&self.advertiser).await;
+        sqlx::query(
+            "INSERT INTO usage_months (advertiser, month, metric, used, included)
+             VALUES ($1, date_trunc('month', $2 AT TIME ZONE 'UTC')::DATE, 'clicks', 1000000, 1000000)",
+        )
+        .bind(number)
+        .bind(app.now())
+        .execute(app.app.db())
+        .await
+        .unwrap();
+        // Within one hour, whatever the time is.
+        let now = app.now();
+        app.clock.set(now.with_minute(30).unwrap());
+        let mut spool = app.spool(number as u32);
+        spool.link = app.app.token_key().parse(token.as_bytes()).unwrap();
+        for frame in spool.frames(11, 500) {
+            spool.ship(&frame).await;
+        }
+        while app.entries().await > 0 {
+            Drainer::new(&app.app).unwrap().step(SHARDS).await.unwrap();
+        }
+        let mut conn = app.app.db_worker().acquire().await.unwrap();
+        while fold(&mut conn, app.now()).await.unwrap().rows > 0 {}
+        app.clock.set(now);
     }
 
     async fn hook(&self, owner: &Client, url: &str) {
@@ -104,7 +126,7 @@ async fn the_guides_receivers_take_every_event_and_refuse_what_is_not_ours() {
     }
     let told = sides.everything_happens().await;
     let mut seen = BTreeSet::new();
-    for mut companion in companions {
+    for (mut companion, told) in companions.into_iter().zip(told) {
         let mut lines = Vec::new();
         for _ in 0..told {
             lines.push(serde_json::from_str::<Value>(&companion.line().await).unwrap());
@@ -122,9 +144,9 @@ async fn deliveries() -> (Sides, Vec<Received>) {
     let (mine, theirs) = (Receiver::start().await, Receiver::start().await);
     sides.hook(&sides.advertiser, &mine.url("/")).await;
     sides.hook(&sides.affiliate, &theirs.url("/")).await;
-    let told = sides.everything_happens().await;
-    let mut received = mine.wait_for(told).await;
-    received.extend(theirs.wait_for(told).await);
+    let [to_advertiser, to_affiliate] = sides.everything_happens().await;
+    let mut received = mine.wait_for(to_advertiser).await;
+    received.extend(theirs.wait_for(to_affiliate).await);
     let seen = types(received.iter().map(|one| one.header("x-affiliateos-event").to_owned()));
     assert_eq!(seen.len(), EventType::ALL.len());
     (sides, received)
