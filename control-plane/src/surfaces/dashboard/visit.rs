@@ -55,7 +55,7 @@ impl FromRequestParts<App> for MaybeVisit {
     type Rejection = Failure;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Failure> {
-        let Some(session) = session(&parts.headers) else { return Ok(Self(None)) };
+        let Some(session) = session(&parts.headers, is_secure(app)) else { return Ok(Self(None)) };
         let Some(agent) = sessions::find(app, &session).await? else { return Ok(Self(None)) };
         let router = parts.extensions.get::<ApiRouter>();
         let router = router.ok_or_else(|| Failure::bug(anyhow::anyhow!("the dashboard has no API")))?;
@@ -117,16 +117,21 @@ const fn cookie_name(secure: bool) -> &'static str {
     if secure { "__Host-aos_session" } else { "aos_session" }
 }
 
-fn session(headers: &HeaderMap) -> Option<SessionToken> {
+fn is_secure(app: &App) -> bool {
+    app.config().api_origin.starts_with("https://")
+}
+
+/// The session of a request. Over HTTPS only the `__Host-` cookie counts: the other could be another host's.
+fn session(headers: &HeaderMap, secure: bool) -> Option<SessionToken> {
     let cookies = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
     let mut pairs = cookies.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='));
-    let (_, value) = pairs.find(|(name, _)| *name == cookie_name(true) || *name == cookie_name(false))?;
+    let (_, value) = pairs.find(|(name, _)| *name == cookie_name(secure))?;
     SessionToken::parse(value)
 }
 
 /// The header that gives a browser its session, or takes it away.
 pub(super) fn set_cookie(app: &App, session: Option<&SessionToken>) -> HeaderValue {
-    let secure = app.config().api_origin.starts_with("https://");
+    let secure = is_secure(app);
     let (value, seconds) =
         session.map_or(("", 0), |session| (session.reveal(), sessions::KEPT_FOR.num_seconds()));
     let cookie = format!(
@@ -170,9 +175,12 @@ mod tests {
     fn a_session_is_found_among_other_cookies() {
         let token = "ab".repeat(32);
         let line = format!("theme=dark; aos_session={token}; other=1");
-        assert_eq!(session(&headers(&[("cookie", &line)])).unwrap().reveal(), token);
+        assert_eq!(session(&headers(&[("cookie", &line)]), false).unwrap().reveal(), token);
+        assert!(session(&headers(&[("cookie", &line)]), true).is_none(), "a cookie that any host may set");
+        let line = line.replace("aos_session", "__Host-aos_session");
+        assert_eq!(session(&headers(&[("cookie", &line)]), true).unwrap().reveal(), token);
         for bad in ["", "aos_session=", "aos_session=xyz", "not_aos_session=ab"] {
-            assert!(session(&headers(&[("cookie", bad)])).is_none(), "{bad}");
+            assert!(session(&headers(&[("cookie", bad)]), false).is_none(), "{bad}");
         }
     }
 }

@@ -1,13 +1,13 @@
 //! A program's affiliates: who asks to join, who is in, what each has earned.
 
-use super::{Own, own_programs};
+use super::{AskedOf, ListOf, Own, list_of, own_programs};
 use crate::surfaces::dashboard::api::with_query;
 use crate::surfaces::dashboard::error::Failure;
 use crate::surfaces::dashboard::layout::{self, Page, Role};
 use crate::surfaces::dashboard::parts;
 use crate::surfaces::dashboard::shapes::{Joined, List, Partnership};
 use crate::surfaces::dashboard::visit::{Asking, Posted, Visit};
-use crate::surfaces::dashboard::{PER_PAGE, words};
+use crate::surfaces::dashboard::words;
 use axum::response::{IntoResponse, Redirect, Response};
 use http::Method;
 use maud::{Markup, html};
@@ -18,15 +18,6 @@ use uuid::Uuid;
 const PATH: &str = "/my-dashboard/advertiser/affiliates";
 const STATES: [&str; 5] = ["pending", "approved", "suspended", "rejected", "cancelled"];
 
-/// Of which program, in which state.
-#[derive(Deserialize)]
-pub(super) struct Asked {
-    of: Option<Uuid>,
-    status: Option<String>,
-    page: Option<i64>,
-    done: Option<String>,
-}
-
 /// A step of a partnership.
 #[derive(Deserialize)]
 pub(super) struct Step {
@@ -35,36 +26,22 @@ pub(super) struct Step {
     to: String,
 }
 
-pub(super) async fn page(visit: Visit, Asking(asked): Asking<Asked>) -> Result<Response, Failure> {
+pub(super) async fn page(visit: Visit, Asking(asked): Asking<AskedOf>) -> Result<Response, Failure> {
     let (me, programs) = tokio::try_join!(layout::who(&visit), own_programs(&visit))?;
-    let body = match asked.of.or_else(|| programs.data.first().map(|one| one.id)) {
+    let body = match list_of(&visit, &programs, &asked, "affiliates", &STATES).await? {
         None => html! {
             (parts::heading("Your affiliates", &html! {}))
             (parts::empty("Publish a program first", "Affiliates join a program. Yours are here as soon as there is one.", Some(("Make a program", "/my-dashboard/advertiser/programs"))))
         },
-        Some(of) => {
-            let status = asked.status.as_deref().filter(|wanted| STATES.contains(wanted)).unwrap_or_default();
-            let (number, rows) = (parts::page_of(asked.page).to_string(), PER_PAGE.to_string());
-            let path = with_query(
-                &format!("/api/programs/{of}/affiliates"),
-                &[("status", status), ("page", &number), ("per_page", &rows)],
-            );
-            let list: List<Partnership> = visit.api.get(&path).await?;
-            body(&visit, &programs, of, status, &list, asked.done.as_deref())
-        }
+        Some(list) => body(&visit, &programs, &list, asked.done.as_deref()),
     };
     let page = Page { role: Role::Advertiser, at: "/affiliates", title: "Affiliates", body };
     Ok(layout::page(&visit, &me, &page).into_response())
 }
 
-fn body(
-    visit: &Visit,
-    programs: &List<Own>,
-    of: Uuid,
-    status: &str,
-    list: &List<Partnership>,
-    done: Option<&str>,
-) -> Markup {
+fn body(visit: &Visit, programs: &List<Own>, list: &ListOf<Partnership>, done: Option<&str>) -> Markup {
+    let ListOf { of, status, rows: list } = list;
+    let (of, status) = (*of, *status);
     let id = of.to_string();
     html! {
         (parts::heading("Your affiliates", &parts::picker(PATH, "of", "Program", super::picks(programs), of)))

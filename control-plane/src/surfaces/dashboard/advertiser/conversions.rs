@@ -1,13 +1,13 @@
 //! A program's conversions: those to decide first.
 
-use super::{Own, own_programs};
+use super::{AskedOf, ListOf, Own, list_of, own_programs};
 use crate::surfaces::dashboard::api::with_query;
 use crate::surfaces::dashboard::error::Failure;
 use crate::surfaces::dashboard::layout::{self, Page, Role};
 use crate::surfaces::dashboard::parts;
 use crate::surfaces::dashboard::shapes::{Conversion, Joined, List};
 use crate::surfaces::dashboard::visit::{Asking, Posted, Visit};
-use crate::surfaces::dashboard::{PER_PAGE, words};
+use crate::surfaces::dashboard::words;
 use axum::response::{IntoResponse, Redirect, Response};
 use http::Method;
 use maud::{Markup, html};
@@ -17,15 +17,6 @@ use uuid::Uuid;
 
 const PATH: &str = "/my-dashboard/advertiser/conversions";
 const STATES: [&str; 5] = ["pending", "approved", "paid", "rejected", "reversed"];
-
-/// Of which program, in which state.
-#[derive(Deserialize)]
-pub(super) struct Asked {
-    of: Option<Uuid>,
-    status: Option<String>,
-    page: Option<i64>,
-    done: Option<String>,
-}
 
 /// A decision.
 #[derive(Deserialize)]
@@ -37,36 +28,22 @@ pub(super) struct Decision {
     reason: String,
 }
 
-pub(super) async fn page(visit: Visit, Asking(asked): Asking<Asked>) -> Result<Response, Failure> {
+pub(super) async fn page(visit: Visit, Asking(asked): Asking<AskedOf>) -> Result<Response, Failure> {
     let (me, programs) = tokio::try_join!(layout::who(&visit), own_programs(&visit))?;
-    let body = match asked.of.or_else(|| programs.data.first().map(|one| one.id)) {
+    let body = match list_of(&visit, &programs, &asked, "conversions", &STATES).await? {
         None => html! {
             (parts::heading("Conversions", &html! {}))
             (parts::empty("Publish a program first", "Sales and leads that affiliates bring are decided here.", Some(("Make a program", "/my-dashboard/advertiser/programs"))))
         },
-        Some(of) => {
-            let status = asked.status.as_deref().filter(|wanted| STATES.contains(wanted)).unwrap_or_default();
-            let (number, rows) = (parts::page_of(asked.page).to_string(), PER_PAGE.to_string());
-            let path = with_query(
-                &format!("/api/programs/{of}/conversions"),
-                &[("status", status), ("page", &number), ("per_page", &rows)],
-            );
-            let list: List<Conversion> = visit.api.get(&path).await?;
-            body(&visit, &programs, of, status, &list, asked.done.as_deref())
-        }
+        Some(list) => body(&visit, &programs, &list, asked.done.as_deref()),
     };
     let page = Page { role: Role::Advertiser, at: "/conversions", title: "Conversions", body };
     Ok(layout::page(&visit, &me, &page).into_response())
 }
 
-fn body(
-    visit: &Visit,
-    programs: &List<Own>,
-    of: Uuid,
-    status: &str,
-    list: &List<Conversion>,
-    done: Option<&str>,
-) -> Markup {
+fn body(visit: &Visit, programs: &List<Own>, list: &ListOf<Conversion>, done: Option<&str>) -> Markup {
+    let ListOf { of, status, rows: list } = list;
+    let (of, status) = (*of, *status);
     let id = of.to_string();
     html! {
         (parts::heading("Conversions", &html! {

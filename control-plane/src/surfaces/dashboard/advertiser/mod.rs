@@ -6,15 +6,17 @@ pub(super) mod overview;
 mod programs;
 mod wallet;
 
-use super::PICKED_MAX;
+use super::api::with_query;
 use super::error::Failure;
-use super::parts::Picked;
+use super::parts::{self, Picked};
 use super::shapes::List;
 use super::visit::Visit;
+use super::{PER_PAGE, PICKED_MAX};
 use crate::app::App;
 use axum::Router;
 use axum::routing::{get, post};
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
 /// Over which time.
@@ -28,6 +30,23 @@ pub(super) struct Asked {
 struct Own {
     id: Uuid,
     name: String,
+}
+
+/// Of which program a list is, in which state.
+#[derive(Deserialize)]
+struct AskedOf {
+    of: Option<Uuid>,
+    status: Option<String>,
+    page: Option<i64>,
+    done: Option<String>,
+}
+
+/// A page of a program's list.
+struct ListOf<T> {
+    of: Uuid,
+    /// The state that was asked for; empty for all.
+    status: &'static str,
+    rows: List<T>,
 }
 
 pub(super) fn routes() -> Router<App> {
@@ -48,4 +67,23 @@ async fn own_programs(visit: &Visit) -> Result<List<Own>, Failure> {
 
 fn picks(programs: &List<Own>) -> impl Iterator<Item = Picked<'_>> {
     programs.data.iter().map(|one| Picked { id: one.id, name: &one.name })
+}
+
+/// The page of `what` a program has, of the newest one when none is named; nothing without any program.
+async fn list_of<T: DeserializeOwned>(
+    visit: &Visit,
+    programs: &List<Own>,
+    asked: &AskedOf,
+    what: &str,
+    states: &[&'static str],
+) -> Result<Option<ListOf<T>>, Failure> {
+    let Some(of) = asked.of.or_else(|| programs.data.first().map(|one| one.id)) else { return Ok(None) };
+    let wanted = |state: &&&str| Some(**state) == asked.status.as_deref();
+    let status = states.iter().find(wanted).copied().unwrap_or_default();
+    let (number, rows) = (parts::page_of(asked.page).to_string(), PER_PAGE.to_string());
+    let path = with_query(
+        &format!("/api/programs/{of}/{what}"),
+        &[("status", status), ("page", &number), ("per_page", &rows)],
+    );
+    Ok(Some(ListOf { of, status, rows: visit.api.get(&path).await? }))
 }
