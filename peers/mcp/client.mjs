@@ -7,7 +7,7 @@
 import { Client, StreamableHTTPClientTransport } from "@modelcontextprotocol/client";
 import { StdioClientTransport } from "@modelcontextprotocol/client/stdio";
 import assert from "node:assert/strict";
-import { randomUUID } from "node:crypto";
+import { inOrder, sample } from "./tools.mjs";
 
 const [way, origin, key, bridge] = process.argv.slice(2);
 
@@ -24,43 +24,14 @@ function transport() {
   return new StreamableHTTPClientTransport(new URL("/mcp", origin), { requestInit: { headers } });
 }
 
-/** A value that fits a schema; ids are of nothing. */
-function sample(schema, definitions, name = "") {
-  if (schema.$ref) return sample(definitions[schema.$ref.split("/").at(-1)], definitions, name);
-  const several = schema.oneOf ?? schema.anyOf;
-  if (several) return sample(several[0], definitions, name);
-  if (schema.enum) return schema.enum[0];
-  switch ([schema.type].flat()[0]) {
-    case "object": {
-      const needed = (schema.required ?? []).map((member) => [member, schema.properties[member]]);
-      return Object.fromEntries(needed.map(([member, inner]) => [member, sample(inner, definitions, member)]));
-    }
-    case "array":
-      return [sample(schema.items ?? {}, definitions, name)];
-    case "number":
-    case "integer":
-      return 1;
-    case "boolean":
-      return false;
-  }
-  if (schema.format === "uuid") return randomUUID();
-  return name.includes("url") ? "https://example.com/x" : `sample-${name}`;
-}
-
 const client = new Client({ name: "affiliateos-tests", version: "1.0.0" });
 await client.connect(transport());
 const { tools } = await client.listTools();
-let refused = 0;
-// Last: after it the key is another one.
-const order = tools.toSorted((one, other) => endsTheKey(one) - endsTheKey(other));
-
-function endsTheKey(tool) {
-  return ["rotate_key", "delete_agent"].includes(tool.name) ? 1 : 0;
-}
-
-for (const tool of order) {
-  const given = sample(tool.inputSchema, tool.inputSchema.$defs ?? {});
+let [called, refused] = [0, 0];
+for (const tool of inOrder(tools)) {
+  const given = sample(tool.inputSchema);
   const result = await client.callTool({ name: tool.name, arguments: given });
+  called += 1;
   const text = result.content[0].text;
   if (result.isError) {
     const error = JSON.parse(text);
@@ -72,4 +43,4 @@ for (const tool of order) {
   }
 }
 await client.close();
-console.log(JSON.stringify({ tools: tools.length, refused }));
+console.log(JSON.stringify({ tools: tools.length, called, refused }));

@@ -1,6 +1,7 @@
 //! `/mcp`: tools are the API's operations, and what moves money asks first.
 
 mod clients;
+mod conformance;
 
 use crate::harness::{Client, TestApp};
 use serde_json::{Value, json};

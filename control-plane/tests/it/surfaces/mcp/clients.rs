@@ -11,7 +11,7 @@ const PATIENCE: Duration = Duration::from_mins(4);
 const BRIDGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../clients/mcp-server/index.mjs");
 
 /// Runs a program to its end; gives its output.
-async fn run(program: &str, args: &[&str]) -> String {
+pub(super) async fn run(program: &str, args: &[&str]) -> String {
     let mut command = Command::new(program);
     command.args(args).current_dir(providers::path("")).stdin(Stdio::null()).kill_on_drop(true);
     // Everything is on this machine, whatever proxies it is told to use.
@@ -33,7 +33,7 @@ async fn tools(app: &TestApp) -> usize {
     reply["result"]["tools"].as_array().unwrap().len()
 }
 
-fn peer(path: &str) -> String {
+pub(super) fn peer(path: &str) -> String {
     providers::path(path).to_str().expect("a path of UTF-8").to_owned()
 }
 
@@ -73,32 +73,29 @@ async fn an_agent_that_knows_the_tools_alone_is_paid_over_stdio() {
     println!("tour over stdio: {}", tour("stdio", "auto").await);
 }
 
-#[tokio::test]
-async fn the_typescript_client_lists_and_calls_every_tool_over_both_ways() {
+/// Runs a client that lists every tool and calls each, over both ways at once, with an account for each.
+async fn call_every_tool(name: &str, script: &str) {
     let app = TestApp::start().await;
-    let (node, script) = (providers::node(), peer("mcp/client.mjs"));
-    for transport in ["http", "stdio"] {
+    let (node, script) = (providers::node(), peer(script));
+    let over = async |transport: &str| {
         let agent = app.agent(&format!("Caller over {transport}")).await;
-        let called = run(&node, &[&script, transport, app.origin(), agent.key(), BRIDGE]).await;
-        let called = last_line(&called);
-        assert_eq!(called["tools"], tools(&app).await);
-        println!("TypeScript client over {transport}: {called}");
-    }
+        let said = last_line(&run(&node, &[&script, transport, app.origin(), agent.key(), BRIDGE]).await);
+        println!("{name} over {transport}: {said}");
+        (said["tools"].clone(), said["called"].clone())
+    };
+    let (http, stdio) = tokio::join!(over("http"), over("stdio"));
+    let all = Value::from(tools(&app).await);
+    assert_eq!(http, (all.clone(), all.clone()), "listed and called over HTTP");
+    assert_eq!(stdio, (all.clone(), all), "listed and called over stdio");
     app.audit().await;
 }
 
 #[tokio::test]
-async fn the_inspector_lists_every_tool_over_both_ways() {
-    let app = TestApp::start().await;
-    let inspector = peer("node_modules/@modelcontextprotocol/inspector/clients/launcher/build/index.js");
-    let node = providers::node();
-    let url = format!("{}/mcp", app.origin());
-    let config = format!("AFFILIATEOS_MCP_CONFIG={}", json!({"base_url": app.origin()}));
-    let http = ["--transport", "http", &url];
-    let stdio = ["-e", &config, &node, BRIDGE];
-    for target in [&http[..], &stdio[..]] {
-        let args = [&[&*inspector, "--cli"], target, &["--method", "tools/list"]].concat();
-        let listed: Value = serde_json::from_str(&run(&node, &args).await).expect("its output is JSON");
-        assert_eq!(listed["tools"].as_array().unwrap().len(), tools(&app).await, "{target:?}");
-    }
+async fn the_typescript_client_lists_and_calls_every_tool_over_both_ways() {
+    call_every_tool("TypeScript client", "mcp/client.mjs").await;
+}
+
+#[tokio::test]
+async fn the_inspector_lists_and_calls_every_tool_over_both_ways() {
+    call_every_tool("inspector", "mcp/inspector.mjs").await;
 }
