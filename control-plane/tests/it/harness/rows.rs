@@ -21,6 +21,7 @@ impl TestApp {
         for (pool, connections) in [
             (self.app.db(), self.app.config().db_api_connections),
             (self.app.db_read(), self.app.config().db_read_connections),
+            (self.app.db_worker(), self.app.config().db_worker_connections),
         ] {
             // Every connection at once, or one would be asked twice and another not at all.
             let mut held = Vec::new();
