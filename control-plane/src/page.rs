@@ -5,6 +5,7 @@
 //! twice or left out by inserts. Lists are sorted by one number or instant and the row's id, descending.
 
 use crate::error::{Error, Result};
+use crate::text::UNTRUSTED;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, Utc};
@@ -121,7 +122,7 @@ impl Page {
 
     /// The answer's envelope.
     pub fn of<T>(self, data: Vec<T>, total: i64) -> Paged<T> {
-        Paged { data, pagination: self.pagination(total), query: None }
+        Paged { data, pagination: self.pagination(total), query: None, untrusted: None }
     }
 
     /// The envelope of a list with cursors, from at most [`Self::limit_and_one`] rows; `key` tells what
@@ -134,7 +135,7 @@ impl Page {
             Cursor { order: self.order, page: self.page + 1, key, id }.text()
         });
         let pagination = Pagination { next_cursor, ..self.pagination(total) };
-        Paged { data: rows, pagination, query: None }
+        Paged { data: rows, pagination, query: None, untrusted: None }
     }
 
     fn pagination(self, total: i64) -> Pagination {
@@ -187,6 +188,9 @@ pub struct Paged<T> {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
     pub query: Option<serde_json::Value>,
+    /// How to read texts of others, in a list that shows them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub untrusted: Option<&'static str>,
 }
 
 impl<T> Paged<T> {
@@ -196,7 +200,15 @@ impl<T> Paged<T> {
             data: self.data.into_iter().map(each).collect(),
             pagination: self.pagination,
             query: self.query,
+            untrusted: self.untrusted,
         }
+    }
+
+    /// Says that the rows hold what others wrote about themselves.
+    #[must_use]
+    pub fn untrusted(mut self) -> Self {
+        self.untrusted = Some(UNTRUSTED);
+        self
     }
 
     /// Says which query was answered; members that are null are left out.

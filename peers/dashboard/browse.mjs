@@ -1,7 +1,7 @@
 // Looks at every page of the dashboard in headless Chromium, as a person would.
 //
-// Reads {origin, elsewhere, affiliate, advertiser, newcomer, views?, shots?} as JSON from stdin: keys of three
-// agents, and the same service under another site's name. Prints what it saw as JSON; the test judges.
+// Reads {origin, elsewhere, affiliate, advertiser, newcomer, more, views?, shots?} as JSON from stdin: keys of
+// three agents, the same service under another site's name, and more pages of the advertiser's. Prints what it saw as JSON; the test judges.
 import { readFileSync, mkdirSync } from "node:fs";
 import { createRequire } from "node:module";
 import { start } from "./chromium.mjs";
@@ -13,7 +13,7 @@ if (shots) mkdirSync(shots, { recursive: true });
 
 const PAGES = {
   affiliate: ["", "/links", "/programs", "/earnings", "/live"].map((at) => `/my-dashboard/affiliate${at}`),
-  advertiser: ["", "/programs", "/affiliates", "/conversions", "/wallet", "/live"].map((at) => `/my-dashboard/advertiser${at}`),
+  advertiser: ["", "/programs", "/affiliates", "/conversions", "/payouts", "/wallet", "/live"].map((at) => `/my-dashboard/advertiser${at}`),
 };
 const everything = [...PAGES.affiliate, ...PAGES.advertiser];
 const report = { pages: [], axe: [], overflow: [], scripts: [], blocked: [], keyIn: [], foreign: [] };
@@ -63,7 +63,7 @@ async function signIn({ context, page }, key) {
 
 async function visit(page, path, view) {
   const reply = await page.goto(`${asked.origin}${path}`);
-  const name = `${view.role}${path.replaceAll("/", "_")}_${view.scheme}_${view.width}`;
+  const name = `${view.role}${path.replace(/[?].*/, "_asked").replaceAll("/", "_")}_${view.scheme}_${view.width}`;
   report.pages.push({ name, status: reply.status() });
   const over = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
   if (over > 0) report.overflow.push(`${name}: ${over} pixels`);
@@ -94,10 +94,11 @@ for (const [scheme, width] of views) {
     const opened = await open(options);
     await signIn(opened, asked[role]);
     for (const path of own) await visit(opened.page, path, { role, scheme, width });
+    if (role === "advertiser") for (const path of asked.more) await visit(opened.page, path, { role, scheme, width });
     await opened.context.close();
   }
   const opened = await open(options);
-  for (const path of ["/", "/my-dashboard/sign-in"]) await visit(opened.page, path, { role: "anyone", scheme, width });
+  for (const path of ["/", "/my-dashboard/sign-in", "/docs/webhooks", "/docs/slat"]) await visit(opened.page, path, { role: "anyone", scheme, width });
   await opened.context.close();
 }
 
@@ -121,6 +122,25 @@ for (const [scheme, width] of views) {
   await page.waitForURL(`${asked.origin}/my-dashboard/sign-in`);
   await page.goBack();
   report.afterSignOut = page.url();
+  await context.close();
+}
+
+// Many conversions with the keyboard: tick all of the page, say why, and see that the return key alone decides nothing.
+{
+  const { context, page } = await open({ viewport: { width: 1440, height: 900 } });
+  await signIn({ context, page }, asked.advertiser);
+  await page.goto(`${asked.origin}/my-dashboard/advertiser/conversions?status=pending`);
+  const before = await page.locator("tbody tr").count();
+  await page.getByLabel("All on this page").focus();
+  await page.keyboard.press("Space");
+  const ticked = await page.locator("input.tick:checked").count();
+  await page.locator("#reason").focus();
+  await page.keyboard.type("All were test orders");
+  await page.keyboard.press("Enter");
+  const still = await page.locator("tbody tr").count();
+  await page.getByRole("button", { name: "Reject ticked" }).click();
+  const said = await page.getByRole("status").first().textContent();
+  report.bulk = { before, ticked, still, said, left: await page.locator("tbody tr").count() };
   await context.close();
 }
 

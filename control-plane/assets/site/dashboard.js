@@ -1,4 +1,5 @@
-// What pages of the dashboard do beyond HTML: copy a link, and show clicks as they arrive.
+// What pages of the dashboard do beyond HTML: copy a link, tick all of a page, and show
+// clicks as they arrive.
 // Text from the server goes into the page as text, never as markup.
 "use strict";
 
@@ -19,6 +20,21 @@ for (const button of document.querySelectorAll("button[data-copy]")) {
     }
     setTimeout(() => { button.textContent = said; }, 2000);
   });
+}
+
+// One tick for all of a page, where there is something to tick.
+for (const label of document.querySelectorAll("label[data-all]")) {
+  const boxes = [...label.closest("form").querySelectorAll(`input[type="checkbox"][name="${CSS.escape(label.dataset.all)}"]`)];
+  const all = label.querySelector("input");
+  label.hidden = boxes.length < 2;
+  all.addEventListener("change", () => { for (const box of boxes) box.checked = all.checked; });
+  for (const box of boxes) {
+    box.addEventListener("change", () => {
+      const ticked = boxes.filter((one) => one.checked).length;
+      all.checked = ticked === boxes.length;
+      all.indeterminate = ticked > 0 && ticked < boxes.length;
+    });
+  }
 }
 
 const state = document.getElementById("live-state");

@@ -73,6 +73,7 @@ pub(super) fn all(seeded: &Seeded) -> Vec<List> {
     ];
     let of_program = format!("/api/programs/{program}");
     add(Big, format!("{of_program}/conversions"), &sales);
+    add(Big, "/api/conversions".to_owned(), &sales);
     add(
         Big,
         format!("{of_program}/conversions?affiliate_id={busy_id}"),

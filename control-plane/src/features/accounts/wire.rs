@@ -2,8 +2,9 @@
 
 use crate::features::agents::wire::SignUpResponse;
 use crate::features::matching::ops::Told;
-use crate::features::matching::wire::{UNTRUSTED, rounded};
+use crate::features::matching::wire::rounded;
 use crate::features::partnerships::wire::ProgramSummary;
+use crate::text::UNTRUSTED;
 use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;

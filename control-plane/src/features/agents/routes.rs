@@ -88,7 +88,7 @@ async fn me(conn: &mut PgConnection, app: &App, agent: Agent) -> Result<MeRespon
 async fn list_agents(State(app): State<App>, Query(query): Query<AgentsQuery>) -> Reply {
     let mut conn = app.db_read().acquire().await?;
     let page = ops::list_agents(&mut conn, &query).await?;
-    Ok(respond::ok(&page.map(PublicAgentResponse::from).answering(&query)?))
+    Ok(respond::ok(&page.map(PublicAgentResponse::from).untrusted().answering(&query)?))
 }
 
 /// Get an agent

@@ -288,6 +288,7 @@ pub(crate) async fn update_status(
 /// Which conversions a list shows.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Filter<'a> {
+    pub(crate) advertiser_id: Option<AgentId>,
     pub(crate) program_id: Option<ProgramId>,
     pub(crate) affiliate_id: Option<AgentId>,
     pub(crate) status: Option<Status>,
@@ -315,6 +316,7 @@ pub(crate) async fn list_conversions(
              AND ($6::TIMESTAMPTZ IS NULL OR created_at >= $6)
              AND ($7::TIMESTAMPTZ IS NULL OR created_at < $7)
              AND (created_at, id) < ($10, $11)
+             AND ($12::UUID IS NULL OR advertiser_id = $12)
            ORDER BY created_at DESC, id DESC
            LIMIT $8 OFFSET $9) AS page
            JOIN conversions ON conversions.id = page.id AND conversions.advertiser_id = page.advertiser_id",
@@ -331,6 +333,7 @@ pub(crate) async fn list_conversions(
     .bind(page.offset())
     .bind(page.below_instant().0)
     .bind(page.below_instant().1)
+    .bind(filter.advertiser_id)
     .fetch_all(conn)
     .await?;
     rows.into_iter().map(ConversionRow::conversion).collect()
@@ -349,6 +352,7 @@ pub(crate) async fn count_conversions(conn: &mut PgConnection, filter: &Filter<'
                     AND ($5::TEXT IS NULL OR external_id = $5)
                     AND ($6::TIMESTAMPTZ IS NULL OR created_at >= $6)
                     AND ($7::TIMESTAMPTZ IS NULL OR created_at < $7)
+                    AND ($9::UUID IS NULL OR advertiser_id = $9)
                   LIMIT $8) AS counted",
     )
     .bind(filter.program_id)
@@ -359,6 +363,7 @@ pub(crate) async fn count_conversions(conn: &mut PgConnection, filter: &Filter<'
     .bind(filter.from)
     .bind(filter.to)
     .bind(COUNT_MAX)
+    .bind(filter.advertiser_id)
     .fetch_one(conn)
     .await?)
 }

@@ -35,6 +35,7 @@ pub fn router() -> OpenApiRouter<App> {
         .routes(routes!(track_click))
         .routes(routes!(get_conversion, decide_conversion))
         .routes(routes!(refund_conversion))
+        .routes(routes!(list_conversions))
         .routes(routes!(list_agent_conversions))
         .routes(routes!(list_program_conversions))
         .routes(routes!(get_earnings))
@@ -238,6 +239,29 @@ async fn refund_conversion(
     unit.created(&RefundResponse::from(refund)).await
 }
 
+/// List the conversions of all your programs
+///
+/// As their advertiser, newest first. GET /api/programs/:id/conversions lists those of one.
+#[utoipa::path(
+    get, path = "/api/conversions", tag = "conversions", operation_id = "list_conversions",
+    params(ConversionsQuery),
+    responses(
+        (status = 200, description = "A page of conversions", body = Paged<ConversionResponse>),
+        (status = 400, description = "invalid_value", body = ErrorBody),
+        (status = 401, description = "api_key_missing, api_key_invalid", body = ErrorBody),
+    ),
+)]
+async fn list_conversions(
+    State(app): State<App>,
+    caller: auth::Agent,
+    query: Result<Query<ConversionsQuery>, ApiError>,
+) -> Reply {
+    let mut conn = app.db_read().acquire().await?;
+    let Query(query) = query?;
+    let filter = Filter { advertiser_id: Some(caller.id), ..filter(&query)? };
+    list(&mut conn, &filter, &query).await
+}
+
 /// List an affiliate's conversions
 ///
 /// Your own, newest first.
@@ -358,6 +382,7 @@ async fn list(conn: &mut PgConnection, filter: &Filter<'_>, query: &ConversionsQ
 
 fn filter(query: &ConversionsQuery) -> Result<Filter<'_>> {
     Ok(Filter {
+        advertiser_id: None,
         program_id: query.program_id.map(ProgramId::from_uuid),
         affiliate_id: query.affiliate_id.map(AgentId::from_uuid),
         status: query.status,

@@ -44,8 +44,9 @@ pub async fn list_of_agent(
     status: Option<SuggestionStatus>,
     page: Page,
 ) -> Result<Paged<Told>> {
-    let Paged { data, pagination, query } = queries::list_of_agent(conn, agent, status, page).await?;
-    Ok(Paged { data: with_programs(conn, data).await?, pagination, query })
+    let Paged { data, pagination, query, untrusted } =
+        queries::list_of_agent(conn, agent, status, page).await?;
+    Ok(Paged { data: with_programs(conn, data).await?, pagination, query, untrusted })
 }
 
 async fn with_programs(conn: &mut PgConnection, suggestions: Vec<Suggestion>) -> Result<Vec<Told>> {

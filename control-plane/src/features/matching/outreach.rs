@@ -3,9 +3,10 @@
 
 use super::model::{self, Likely, Party, Profile};
 use super::queries::stems_of;
-use super::wire::{OutreachQuery, OutreachResponse, OutreachSource, OutreachSuggestion, UNTRUSTED, rounded};
+use super::wire::{OutreachQuery, OutreachResponse, OutreachSource, OutreachSuggestion, rounded};
 use crate::error::Result;
 use crate::features::programs::model::{ApprovalMode, Commission, Program};
+use crate::text::UNTRUSTED;
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 

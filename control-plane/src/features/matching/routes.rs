@@ -6,7 +6,7 @@ use super::rank;
 use super::wire::{
     ListSuggestionsQuery, MatchSuggestionResponse, OutreachQuery, OutreachResponse,
     PendingSuggestionsResponse, Recommendation, RecommendationsQuery, RecommendationsResponse,
-    RespondRequest, RespondResponse, UNTRUSTED,
+    RespondRequest, RespondResponse,
 };
 use crate::app::App;
 use crate::auth;
@@ -14,6 +14,7 @@ use crate::error::Error;
 use crate::features::{agents, programs};
 use crate::money::Micros;
 use crate::page::Paged;
+use crate::text::UNTRUSTED;
 use crate::web::extract::{Path, Payload, Query};
 use crate::web::respond::{self, ErrorBody, Reply};
 use axum::extract::State;
@@ -118,7 +119,7 @@ async fn list_agent_suggestions(
     agents::ops::must_be(&mut conn, caller.id, id).await?;
     let Query(query) = query?;
     let page = ops::list_of_agent(&mut conn, id, query.status, query.page()?).await?;
-    Ok(respond::ok(&page.map(MatchSuggestionResponse::from).answering(&query)?))
+    Ok(respond::ok(&page.map(MatchSuggestionResponse::from).untrusted().answering(&query)?))
 }
 
 /// List suggestions that wait for your answer

@@ -46,7 +46,7 @@ async fn discover(
         .checked_from(query.cursor.as_deref(), filter.sort as u8)?;
     let mut conn = app.db_read().acquire().await.map_err(Error::from)?;
     let programs = ops::discover(&mut conn, caller.0.map(|agent| agent.id), &filter, page).await?;
-    Ok(respond::ok(&programs.answering(&filter)?))
+    Ok(respond::ok(&programs.untrusted().answering(&filter)?))
 }
 
 /// List niches

@@ -106,7 +106,7 @@ async fn list_program_affiliates(
         PageQuery { page: query.page, per_page: query.per_page }.checked_from(query.cursor.as_deref(), 0)?;
     let filter = query.filter();
     let partnerships = ops::list_of_program(&mut conn, id, filter, page).await?;
-    Ok(respond::ok(&partnerships.map(PartnershipResponse::from).answering(&filter)?))
+    Ok(respond::ok(&partnerships.map(PartnershipResponse::from).untrusted().answering(&filter)?))
 }
 
 /// List the programs an agent has joined
@@ -143,5 +143,5 @@ async fn list_agent_partnerships(
         PageQuery { page: query.page, per_page: query.per_page }.checked_from(query.cursor.as_deref(), 0)?;
     let filter = query.filter();
     let partnerships = ops::list_of_affiliate(&mut conn, id, filter, page).await?;
-    Ok(respond::ok(&partnerships.map(PartnershipResponse::from).answering(&filter)?))
+    Ok(respond::ok(&partnerships.map(PartnershipResponse::from).untrusted().answering(&filter)?))
 }

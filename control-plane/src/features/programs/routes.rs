@@ -61,7 +61,7 @@ async fn list_programs(State(app): State<App>, Query(query): Query<ListProgramsQ
         .checked_from(query.cursor.as_deref(), filter.sort as u8)?;
     let mut conn = app.db_read().acquire().await.map_err(Error::from)?;
     let programs = ops::list_programs(&mut conn, &filter, page).await?;
-    Ok(respond::ok(&programs.map(ProgramResponse::from).answering(&filter)?))
+    Ok(respond::ok(&programs.map(ProgramResponse::from).untrusted().answering(&filter)?))
 }
 
 /// Get a program

@@ -58,6 +58,20 @@ impl Api {
         self.answer(request.body(Body::from(body.to_string()))).await
     }
 
+    /// Does something that takes no body.
+    pub(super) async fn ask<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        once: &str,
+    ) -> Result<T, Failure> {
+        let mut request = Request::builder().method(method).uri(path);
+        if !once.is_empty() {
+            request = request.header("idempotency-key", once);
+        }
+        self.answer(request.body(Body::empty())).await
+    }
+
     async fn answer<T: DeserializeOwned>(
         &self,
         request: Result<Request<Body>, http::Error>,

@@ -38,7 +38,7 @@ pub(super) fn routes() -> Router<App> {
 /// Of which program.
 #[derive(Deserialize)]
 struct OfProgram {
-    of: Uuid,
+    of: Option<Uuid>,
 }
 
 /// Over which time.
@@ -146,7 +146,11 @@ async fn earned(visit: Visit) -> Result<Response, Failure> {
 }
 
 async fn reported(visit: Visit, Asking(asked): Asking<OfProgram>) -> Result<Response, Failure> {
-    let rows = all(&visit, &format!("/api/programs/{}/conversions", asked.of), &[]).await?;
+    let path = asked.of.map_or_else(
+        || "/api/conversions".to_owned(),
+        |program| format!("/api/programs/{program}/conversions"),
+    );
+    let rows = all(&visit, &path, &[]).await?;
     Ok(conversions("conversions", &rows))
 }
 

@@ -46,6 +46,7 @@ impl Role {
                 ("/programs", "Programs"),
                 ("/affiliates", "Affiliates"),
                 ("/conversions", "Conversions"),
+                ("/payouts", "Payouts"),
                 ("/wallet", "Wallet"),
                 ("/live", "Live"),
             ],

@@ -115,19 +115,21 @@ pub(super) struct Picked<'a> {
     pub(super) name: &'a str,
 }
 
-/// A list to pick from; it works without scripts.
+/// A list to pick from, with a name for all of it where that can be picked; it works without scripts.
 pub(super) fn picker<'a>(
     path: &str,
     field: &str,
     label: &str,
     of: impl Iterator<Item = Picked<'a>>,
-    chosen: Uuid,
+    chosen: Option<Uuid>,
+    all: Option<&str>,
 ) -> Markup {
     html! {
         form.picker method="get" action=(path) {
             label for=(field) { (label) }
             select id=(field) name=(field) {
-                @for one in of { option value=(one.id) selected[one.id == chosen] { (one.name) } }
+                @if let Some(all) = all { option value="" selected[chosen.is_none()] { (all) } }
+                @for one in of { option value=(one.id) selected[Some(one.id) == chosen] { (one.name) } }
             }
             button type="submit" { "Show" }
         }
@@ -198,6 +200,7 @@ pub(super) fn place_of(api_path: &str) -> Option<String> {
     let (role, at) = match api_path {
         path if path.ends_with("/conversions?status=pending") => (Role::Advertiser, "/conversions"),
         path if path.ends_with("/affiliates?status=pending") => (Role::Advertiser, "/affiliates"),
+        path if path.starts_with("/api/payouts") => (Role::Advertiser, "/payouts"),
         path if path.starts_with("/api/wallet") => (Role::Advertiser, "/wallet"),
         path if path.starts_with("/api/network/discover") => (Role::Affiliate, "/programs"),
         path if path.ends_with("/links") => (Role::Affiliate, "/links"),

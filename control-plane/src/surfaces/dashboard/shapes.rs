@@ -268,6 +268,7 @@ pub(super) struct Link {
 #[derive(Deserialize)]
 pub(super) struct Conversion {
     pub(super) id: Uuid,
+    pub(super) program_id: Uuid,
     pub(super) event_type: String,
     pub(super) status: String,
     pub(super) revenue_amount: Option<Micros>,
@@ -303,8 +304,83 @@ pub(super) struct ProgramEarnings {
     pub(super) paid: Micros,
 }
 
+/// What a program owes and paid.
+#[derive(Deserialize)]
+pub(super) struct ProgramOwed {
+    pub(super) totals: Sums,
+    pub(super) affiliates: Vec<OwedTo>,
+}
+
+/// The same for one affiliate.
+#[derive(Deserialize)]
+pub(super) struct OwedTo {
+    pub(super) affiliate_id: Uuid,
+    pub(super) affiliate_name: String,
+    pub(super) affiliate_handle: Option<String>,
+    pub(super) conversions: i64,
+    pub(super) pending: Micros,
+    pub(super) approved: Micros,
+    pub(super) payable: Micros,
+    pub(super) paid: Micros,
+}
+
+/// What would be paid.
+#[derive(Deserialize)]
+pub(super) struct Preview {
+    pub(super) payouts: Vec<PreviewedPayout>,
+    pub(super) left: Vec<Left>,
+    pub(super) total: Micros,
+    pub(super) wallet_balance: Micros,
+    pub(super) missing: Micros,
+    #[serde(rename = "preview_token")]
+    pub(super) token: String,
+}
+
+#[derive(Deserialize)]
+pub(super) struct PreviewedPayout {
+    pub(super) affiliate_id: Uuid,
+    pub(super) amount: Micros,
+    pub(super) commissions: i64,
+    pub(super) address: Option<String>,
+    pub(super) not_before: Option<DateTime<Utc>>,
+}
+
+/// Who would get nothing, and why.
+#[derive(Deserialize)]
+pub(super) struct Left {
+    pub(super) affiliate_id: Uuid,
+    pub(super) amount: Micros,
+    pub(super) reason: String,
+}
+
+/// What was paid.
+#[derive(Deserialize)]
+pub(super) struct Processed {
+    pub(super) payouts: Vec<Any>,
+}
+
+/// A subscription, or the lack of one.
+#[derive(Deserialize)]
+pub(super) struct Subscription {
+    pub(super) plan: String,
+    pub(super) status: String,
+    pub(super) price: Micros,
+    pub(super) payment: Option<String>,
+    pub(super) current_period_end: Option<DateTime<Utc>>,
+    pub(super) cancel_at_period_end: bool,
+    pub(super) grace_until: Option<DateTime<Utc>>,
+    pub(super) checkout_url: Option<String>,
+}
+
+/// A page at the payment provider.
+#[derive(Deserialize)]
+pub(super) struct Portal {
+    pub(super) url: String,
+}
+
 #[derive(Deserialize)]
 pub(super) struct Payout {
+    pub(super) id: Uuid,
     pub(super) affiliate_handle: String,
     pub(super) amount: Micros,
     pub(super) method: String,
@@ -322,7 +398,16 @@ pub(super) struct Wallet {
     pub(super) owed: Micros,
     pub(super) monthly_spend_cap: Option<Micros>,
     pub(super) spent_this_month: Micros,
+    pub(super) auto_topup: AutoTopup,
     pub(super) provider: String,
+}
+
+/// Topping up by itself.
+#[derive(Deserialize)]
+pub(super) struct AutoTopup {
+    pub(super) enabled: bool,
+    pub(super) threshold: Option<Micros>,
+    pub(super) amount: Option<Micros>,
 }
 
 #[derive(Deserialize)]

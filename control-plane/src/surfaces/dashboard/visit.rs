@@ -38,6 +38,16 @@ pub(super) struct Posted<T> {
     pub(super) once: String,
     /// What was filled in.
     pub(super) fields: T,
+    /// All of it, in order, for fields that come more than once.
+    pairs: Vec<(String, String)>,
+}
+
+impl<T> Posted<T> {
+    /// Every value of a field.
+    pub(super) fn all(&self, field: &str) -> Vec<String> {
+        let named = self.pairs.iter().filter(|(name, _)| name == field);
+        named.map(|(_, value)| value.clone()).collect()
+    }
 }
 
 /// What the address asks for; a page says what is wrong with it.
@@ -85,9 +95,10 @@ impl<T: DeserializeOwned> FromRequest<App> for Posted<T> {
         must_be_same_origin(&parts.headers)?;
         let visit = Visit::from_request_parts(&mut parts, app).await?;
         let bytes = read_body(Request::from_parts(parts, body), app).await?;
+        let pairs: Vec<(String, String)> = url::form_urlencoded::parse(&bytes).into_owned().collect();
         let field = |wanted: &str| {
-            let mut pairs = url::form_urlencoded::parse(&bytes);
-            pairs.find(|(name, _)| name == wanted).map(|(_, value)| value.into_owned()).unwrap_or_default()
+            let found = pairs.iter().find(|(name, _)| name == wanted);
+            found.map(|(_, value)| value.clone()).unwrap_or_default()
         };
         let expected = visit.session.form_token();
         if !bool::from(field("token").as_bytes().ct_eq(expected.as_bytes())) {
@@ -96,7 +107,7 @@ impl<T: DeserializeOwned> FromRequest<App> for Posted<T> {
         let once = field("once");
         let usable = (1..=64).contains(&once.len()) && once.bytes().all(|byte| byte.is_ascii_graphic());
         let fields = serde_urlencoded::from_bytes(&bytes).map_err(|_| Failure::unreadable_form())?;
-        Ok(Self { visit, once: if usable { once } else { String::new() }, fields })
+        Ok(Self { visit, once: if usable { once } else { String::new() }, fields, pairs })
     }
 }
 

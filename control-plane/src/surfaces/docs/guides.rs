@@ -4,6 +4,8 @@
 use super::page::escape;
 use crate::features::webhooks::event::EventType;
 use crate::features::webhooks::sample;
+use crate::surfaces::site;
+use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 /// A page under `/docs`.
 pub(super) struct Guide {
@@ -43,19 +45,44 @@ impl Guide {
         let mut text = self.text.to_owned();
         for (name, language, code) in CODE {
             let shown = format!(
-                "<pre data-file=\"{name}\"><code class=\"language-{language}\">{}</code></pre>",
+                "<pre data-file=\"{name}\" tabindex=\"0\"><code class=\"language-{language}\">{}</code></pre>",
                 escape(code.trim_end())
             );
             text = text.replace(&format!("{{code:{name}}}"), &shown);
         }
         text = text.replace("{events}", &events());
-        format!(
-            "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>{} · AffiliateOS</title>\
-             <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\
-             <link rel=\"stylesheet\" href=\"/docs/style.css\"></head><body><main>\
-             <p><a href=\"/docs\">AffiliateOS API</a></p>{text}</main></body></html>\n",
-            escape(self.title)
-        )
+        self.page(&text).into_string()
+    }
+
+    /// The text in the frame of the site.
+    fn page(&self, text: &str) -> Markup {
+        html! {
+            (DOCTYPE)
+            html lang="en" {
+                head {
+                    meta charset="utf-8";
+                    meta name="viewport" content="width=device-width, initial-scale=1";
+                    meta name="color-scheme" content="light dark";
+                    title { (self.title) " · AffiliateOS" }
+                    link rel="icon" href="/favicon.svg" type="image/svg+xml";
+                    link rel="stylesheet" href=(site::style_path());
+                }
+                body.front {
+                    a.skip href="#main" { "Skip to the content" }
+                    header.bar {
+                        a.brand href="/" { (site::mark()) span { "AffiliateOS" } }
+                        nav aria-label="Site" { a href="/docs" { "API" } a href="/llms.txt" { "For agents" } a.button href="/my-dashboard" { "Dashboard" } }
+                    }
+                    main.guide #main tabindex="-1" {
+                        nav.spans aria-label="Guides" {
+                            @for guide in GUIDES { a href=(guide.path) aria-current=[(guide.path == self.path).then_some("page")] { (guide.title) } }
+                        }
+                        (PreEscaped(text))
+                    }
+                    footer.foot { a href="/docs" { "API" } a href="/openapi.json" { "openapi.json" } a href="/llms.txt" { "llms.txt" } a href="/my-dashboard" { "Dashboard" } }
+                }
+            }
+        }
     }
 }
 
@@ -67,7 +94,7 @@ fn events() -> String {
         let example: serde_json::Value = serde_json::from_str(&example).expect("it is JSON");
         let example = serde_json::to_string_pretty(&example).expect("it was JSON a line ago");
         html.push_str(&format!(
-            "<h3 id=\"{name}\"><code>{name}</code></h3><p>{}.</p><pre><code>{}</code></pre>",
+            "<h3 id=\"{name}\"><code>{name}</code></h3><p>{}.</p><pre tabindex=\"0\"><code>{}</code></pre>",
             escape(event.meaning().trim()),
             escape(&example),
             name = event.as_str(),

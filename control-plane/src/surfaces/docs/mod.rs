@@ -18,7 +18,7 @@ use bytes::Bytes;
 use http::{HeaderName, header};
 
 const LLMS: &str = include_str!("../../../assets/llms.txt");
-const CSP: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+const CSP: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 const STYLE: &str = include_str!("../../../assets/docs.css");
 const SCRIPT: &str = include_str!("../../../assets/docs.js");
 

@@ -109,8 +109,10 @@ impl Companion {
 pub(crate) async fn code_of(app: &TestApp, page: &str, file: &str) -> String {
     let page = app.anyone().get(page).await;
     assert_eq!(page.status, 200);
-    let (_, rest) =
-        page.text.split_once(&format!("<pre data-file=\"{file}\"><code")).expect("the page shows it");
+    let (_, rest) = page
+        .text
+        .split_once(&format!("<pre data-file=\"{file}\" tabindex=\"0\"><code"))
+        .expect("the page shows it");
     let (_, rest) = rest.split_once('>').unwrap();
     let (code, _) = rest.split_once("</code></pre>").unwrap();
     let code = code.replace("&lt;", "<").replace("&gt;", ">").replace("&quot;", "\"").replace("&amp;", "&");

@@ -197,6 +197,8 @@ impl Tour<'_> {
         {
             self.full(who, Call { operation, status: 200, path: &[("id", id)], query, body: None }).await;
         }
+        let of_all = Call { operation: "list_conversions", status: 200, path: &[], query, body: None };
+        self.full(Advertiser, of_all).await;
         self.send(Advertiser, "decide_conversion", 200, id, json!({"status": "approved"})).await;
         self.call(Advertiser, "explain_conversion", 200, id).await;
         let refund =

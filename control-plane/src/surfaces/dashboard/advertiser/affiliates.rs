@@ -44,7 +44,7 @@ fn body(visit: &Visit, programs: &List<Own>, list: &ListOf<Partnership>, done: O
     let (of, status) = (*of, *status);
     let id = of.to_string();
     html! {
-        (parts::heading("Your affiliates", &parts::picker(PATH, "of", "Program", super::picks(programs), of)))
+        (parts::heading("Your affiliates", &parts::picker(PATH, "of", "Program", super::picks(programs), Some(of), None)))
         @if let Some(done) = done.filter(|done| STATES.contains(done)) { p.notice role="status" { "The partnership is " (done) " now." } }
         (parts::filter(PATH, "State", &[("of", &id)], "status", &STATES, status))
         @if list.data.is_empty() {

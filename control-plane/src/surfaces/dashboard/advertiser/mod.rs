@@ -3,6 +3,8 @@
 mod affiliates;
 mod conversions;
 pub(super) mod overview;
+pub(super) mod payouts;
+mod plan;
 mod programs;
 mod wallet;
 
@@ -56,7 +58,12 @@ pub(super) fn routes() -> Router<App> {
         .route("/my-dashboard/advertiser/programs/switch", post(programs::switch))
         .route("/my-dashboard/advertiser/affiliates", get(affiliates::page).post(affiliates::step))
         .route("/my-dashboard/advertiser/conversions", get(conversions::page).post(conversions::decide))
+        .route("/my-dashboard/advertiser/payouts", get(payouts::page).post(payouts::pay))
+        .route("/my-dashboard/advertiser/payouts/preview", get(payouts::preview))
+        .route("/my-dashboard/advertiser/payouts/settle", post(payouts::settle))
         .route("/my-dashboard/advertiser/wallet", get(wallet::page))
+        .route("/my-dashboard/advertiser/wallet/limits", post(wallet::limit))
+        .route("/my-dashboard/advertiser/wallet/plan", post(plan::change))
         .route("/my-dashboard/advertiser/wallet/topup", post(wallet::topup))
 }
 

@@ -1,5 +1,6 @@
 //! What was earned: by state, by program, conversion by conversion, and what was paid out.
 
+use crate::surfaces::dashboard::advertiser::payouts::settle_form;
 use crate::surfaces::dashboard::error::Failure;
 use crate::surfaces::dashboard::layout::{self, Page, Role};
 use crate::surfaces::dashboard::parts::{self, Tile};
@@ -49,7 +50,7 @@ pub(super) async fn page(visit: Visit, Asking(asked): Asking<Asked>) -> Result<R
         }
         section.card {
             h2 { "Payouts to you" }
-            (payout_list(&payouts, "No payout yet. Advertisers pay what is approved and past its hold."))
+            (payout_list(&payouts, "No payout yet. Advertisers pay what is approved and past its hold.", None))
         }
     };
     let page = Page { role: Role::Affiliate, at: "/earnings", title: "Earnings", body };
@@ -105,8 +106,12 @@ fn list(conversions: &List<Conversion>) -> Markup {
     }
 }
 
-/// Payouts, of either side.
-pub(in crate::surfaces::dashboard) fn payout_list(payouts: &List<Payout>, none: &str) -> Markup {
+/// Payouts, of either side; for who pays, with a form for those that are paid outside.
+pub(in crate::surfaces::dashboard) fn payout_list(
+    payouts: &List<Payout>,
+    none: &str,
+    payer: Option<&Visit>,
+) -> Markup {
     html! {
         @if payouts.data.is_empty() {
             p.muted { (none) }
@@ -122,7 +127,10 @@ pub(in crate::surfaces::dashboard) fn payout_list(payouts: &List<Payout>, none: 
                                 td.number { (words::money(one.amount)) }
                                 td.number { (words::count(one.commission_count)) }
                                 td { (words::state(&one.method)) @if let Some(reference) = &one.reference { " " span.muted { bdi { (reference) } } } }
-                                td { (parts::state(&one.status)) @if let Some(failure) = &one.failure { " " span.muted { bdi { (failure) } } } }
+                                td {
+                                    (parts::state(&one.status)) @if let Some(failure) = &one.failure { " " span.muted { bdi { (failure) } } }
+                                    @if let (Some(visit), "external", "pending" | "processing") = (payer, one.method.as_str(), one.status.as_str()) { (settle_form(visit, one)) }
+                                }
                             }
                         }
                     }

@@ -64,7 +64,7 @@ fn body(visit: &Visit, joined: &List<Partnership>, chosen: Uuid, links: &List<Li
     let site = joined.data.iter().find(|one| one.id == chosen).and_then(|one| one.program.url.as_deref());
     let id = chosen.to_string();
     html! {
-        (parts::heading("Your links", &parts::picker(PATH, "of", "Program", of, chosen)))
+        (parts::heading("Your links", &parts::picker(PATH, "of", "Program", of, Some(chosen), None)))
         @if done { p.notice role="status" { "The link is made. It works everywhere within a second." } }
         section.card {
             h2 { "A new link" }

@@ -1,4 +1,4 @@
-//! `GET /api/agents/:id/conversions`, `GET /api/programs/:id/conversions`.
+//! `GET /api/conversions`, `GET /api/agents/:id/conversions`, `GET /api/programs/:id/conversions`.
 
 use crate::harness::{Reply, TestApp};
 use chrono::TimeDelta;
@@ -98,4 +98,39 @@ async fn bad_queries_and_foreign_lists_are_refused() {
     let foreign = offer.affiliate.get(&format!("{mine}?affiliate_id={}", offer.advertiser.id())).await;
     foreign.is_error(400, "invalid_value");
     assert_eq!(foreign.body["field"], Value::from("affiliate_id"));
+}
+
+#[tokio::test]
+async fn an_advertiser_sees_those_of_all_its_programs_and_of_nobody_else() {
+    let app = TestApp::start().await;
+    let (offer, foreign) = (app.offer().await, app.offer_named("Foreign", "Scout").await);
+    let second = app.program_with(&offer.advertiser, json!({"name": "Second"})).await;
+    let second = second["id"].as_str().unwrap();
+    let joined = offer.affiliate.post(&format!("/api/network/join/{second}"), json!({})).await;
+    let links = format!("/api/partnerships/{}/links", joined.expect(201)["id"].as_str().unwrap());
+    let link = offer.affiliate.post(&links, json!({"destination_url": "https://example.com/"})).await;
+    let other_token = link.expect(201)["token"].as_str().unwrap().to_owned();
+    for (advertiser, token, name) in [
+        (&offer.advertiser, &offer.token, "one"),
+        (&offer.advertiser, &other_token, "two"),
+        (&foreign.advertiser, &foreign.token, "theirs"),
+    ] {
+        let sale =
+            json!({"tracking_token": token, "event_type": "sale", "revenue_amount": 10, "external_id": name});
+        advertiser.post("/api/conversions/track", sale).await.expect(201);
+        app.clock.advance(TimeDelta::minutes(1));
+    }
+    let of = async |query: &str| offer.advertiser.get(&format!("/api/conversions{query}")).await;
+    assert_eq!(names(&of("").await), ["two", "one"]);
+    assert_eq!(of("").await.body["pagination"]["total"], 2);
+    assert_eq!(names(&of(&format!("?program_id={second}")).await), ["two"]);
+    assert_eq!(names(&of(&format!("?program_id={}", foreign.program)).await), [""; 0]);
+    assert_eq!(names(&of("?external_id=theirs").await), [""; 0]);
+    assert_eq!(names(&of("?status=pending&per_page=1").await), ["two"]);
+    assert_eq!(
+        names(&offer.affiliate.get("/api/conversions").await),
+        [""; 0],
+        "an affiliate's are another list"
+    );
+    of("?page=0").await.is_error(400, "invalid_value");
 }

@@ -124,6 +124,7 @@ async fn lists_and_sums_read_no_large_table_from_end_to_end() {
     let sides = ["", "?role=advertiser", "?role=affiliate", "?status=pending", "?page=2"];
     let mut paths: Vec<(&Client, String)> = Vec::new();
     for query in sales {
+        paths.push((&offer.advertiser, format!("/api/conversions{query}")));
         paths.push((&offer.advertiser, format!("/api/programs/{program}/conversions{query}")));
         paths.push((&offer.affiliate, format!("/api/agents/{affiliate}/conversions{query}")));
     }

@@ -50,6 +50,7 @@ async fn somebody_new_is_told_what_to_do() {
         ("/my-dashboard/advertiser/programs", "No program yet"),
         ("/my-dashboard/advertiser/affiliates", "Publish a program first"),
         ("/my-dashboard/advertiser/conversions", "Publish a program first"),
+        ("/my-dashboard/advertiser/payouts", "Publish a program first"),
         ("/my-dashboard/advertiser/wallet", "Nothing moved yet"),
         ("/my-dashboard/advertiser/live", "No click in the last minute"),
     ] {
@@ -205,4 +206,190 @@ async fn clicks_are_seen_as_they_arrive_by_both_sides_and_nobody_else() {
     before.send("/my-dashboard/sign-out", &[]).await;
     watching.ends().await;
     assert_eq!(before.get("/my-dashboard/affiliate/live/clicks").await.status, 303);
+}
+
+/// What a page has in a hidden field.
+fn hidden<'a>(page: &'a str, name: &str) -> &'a str {
+    let rest = page
+        .split(&format!("name=\"{name}\" value=\""))
+        .nth(1)
+        .unwrap_or_else(|| panic!("no {name}: {page}"));
+    rest.split('"').next().unwrap()
+}
+
+/// A conversion of an offer; its id.
+async fn sold(offer: &crate::harness::Offer, name: &str) -> String {
+    let sale = json!({"tracking_token": offer.token, "event_type": "sale", "revenue_amount": 50, "external_id": name});
+    let made = offer.advertiser.post("/api/conversions/track", sale).await;
+    made.expect(201)["id"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn many_conversions_of_all_programs_are_decided_at_once() {
+    let app = TestApp::start().await;
+    let offer = app.offer().await;
+    let browser = Browser::of(&app, &offer.advertiser).await;
+    let path = "/my-dashboard/advertiser/conversions";
+    let ids = [sold(&offer, "one").await, sold(&offer, "two").await, sold(&offer, "three").await];
+    let page = browser.page(path).await;
+    assert!(page.contains("All programs") && ids.iter().all(|id| page.contains(id.as_str())));
+    // One of them is decided elsewhere in the meantime.
+    let decided =
+        offer.advertiser.patch(&format!("/api/conversions/{}", ids[2]), json!({"status": "rejected"})).await;
+    decided.expect(200);
+    let ticked: Vec<_> = ids.iter().map(|id| ("conversion", id.as_str())).collect();
+    let all = [&ticked[..], &[("to", "approved"), ("reason", "Checked")]].concat();
+    let reply = browser.send(path, &all).await;
+    let at = reply.headers["location"].to_str().unwrap().to_owned();
+    assert_eq!(at, format!("{path}?status=pending&done=approved&count=2&refused=1"), "{reply}");
+    let said = browser.page(&at).await;
+    assert!(said.contains("2 conversions are approved now.") && said.contains("1 decision was refused"));
+    for (id, status, reason) in [(&ids[0], "approved", json!("Checked")), (&ids[2], "rejected", json!(null))]
+    {
+        let now = offer.advertiser.get(&format!("/api/conversions/{id}")).await;
+        assert_eq!((&now.expect(200)["status"], &now.body["reason"]), (&json!(status), &reason));
+    }
+    let only = format!("rejected {}", ids[0]);
+    assert_eq!(browser.send(path, &[("only", &only)]).await.status, 303);
+    let reply = browser.send(path, &[("to", "approved")]).await;
+    assert_eq!(reply.headers["location"], format!("{path}?status=pending&done=none&count=0&refused=0"));
+    assert_eq!(browser.send(path, &[("to", "approved"), ("conversion", "x")]).await.status, 400);
+    // Of somebody else's it is the API that says no.
+    let stranger = Browser::of(&app, &app.agent("Stranger").await).await;
+    let reply = stranger.send(path, &[("to", "approved"), ("conversion", &ids[1])]).await;
+    assert_eq!(reply.status, 404, "{reply}");
+}
+
+#[tokio::test]
+async fn a_payout_is_shown_before_it_is_made_and_made_as_shown() {
+    let app = TestApp::start().await;
+    let offer = app.offer().await;
+    let browser = Browser::of(&app, &offer.advertiser).await;
+    let path = "/my-dashboard/advertiser/payouts";
+    let look = format!("{path}/preview?of={}&method=wallet", offer.program);
+    assert!(browser.page(&look).await.contains("Nothing is due"));
+    let approve = async |id: &str| {
+        let approved = json!({"status": "approved"});
+        offer.advertiser.patch(&format!("/api/conversions/{id}"), approved).await.expect(200);
+    };
+    approve(&sold(&offer, "one").await).await;
+    let page = browser.page(&look).await;
+    assert!(
+        page.contains("lacks $10.00") && !page.contains("name=\"preview\""),
+        "no button that cannot work"
+    );
+    offer.advertiser.post("/api/wallet/topup", json!({"amount": 50})).await.expect(201);
+    let page = browser.page(&look).await;
+    assert!(page.contains("Pay $10.00 to 1 affiliate"));
+    let order = [
+        ("of", offer.program.as_str()),
+        ("method", "wallet"),
+        ("preview", hidden(&page, "preview")),
+        ("once", hidden(&page, "once")),
+    ];
+    let paid = async || {
+        let earned = offer.affiliate.get(&format!("/api/agents/{}/earnings", offer.affiliate.id())).await;
+        earned.expect(200)["totals"]["paid"].clone()
+    };
+    // What was shown is not what is due any more.
+    approve(&sold(&offer, "two").await).await;
+    let reply = browser.send(path, &order).await;
+    assert!(reply.status == 409 && reply.text.contains("invalid_state"), "{reply}");
+    assert_eq!(paid().await, 0);
+    let page = browser.page(&look).await;
+    let order = [
+        ("of", offer.program.as_str()),
+        ("method", "wallet"),
+        ("preview", hidden(&page, "preview")),
+        ("once", hidden(&page, "once")),
+    ];
+    // Pressed twice, paid once.
+    for _ in 0..2 {
+        let reply = browser.send(path, &order).await;
+        let at = format!("{path}?of={}&done=wallet", offer.program);
+        assert_eq!(reply.headers["location"].to_str().unwrap(), at, "{reply}");
+    }
+    assert_eq!(paid().await, 20);
+    let page = browser.page(&format!("{path}?done=wallet")).await;
+    assert!(page.contains("have the money") && page.contains("$20.00"));
+    app.audit().await;
+}
+
+#[tokio::test]
+async fn a_payment_made_outside_is_noted() {
+    let app = TestApp::start().await;
+    let offer = app.offer().await;
+    let browser = Browser::of(&app, &offer.advertiser).await;
+    let path = "/my-dashboard/advertiser/payouts";
+    for (word, outcome, status) in [("SEPA 42", "paid", "paid"), ("The bank returned it", "failed", "failed")]
+    {
+        let id = sold(&offer, word).await;
+        offer
+            .advertiser
+            .patch(&format!("/api/conversions/{id}"), json!({"status": "approved"}))
+            .await
+            .expect(200);
+        let page = browser.page(&format!("{path}/preview?of={}&method=external", offer.program)).await;
+        let order = [
+            ("of", offer.program.as_str()),
+            ("method", "external"),
+            ("preview", hidden(&page, "preview")),
+            ("once", hidden(&page, "once")),
+        ];
+        assert_eq!(browser.send(path, &order).await.status, 303);
+        let page = browser.page(path).await;
+        let payout = hidden(&page, "payout").to_owned();
+        let settle = [("payout", payout.as_str()), ("outcome", outcome), ("word", word)];
+        let reply = browser.send(&format!("{path}/settle"), &settle).await;
+        assert_eq!(reply.status, 303, "{reply}");
+        let now = offer.advertiser.get(&format!("/api/payouts/{payout}")).await;
+        assert_eq!(now.expect(200)["status"], status);
+        assert!(browser.page(path).await.contains(word));
+    }
+    app.audit().await;
+}
+
+#[tokio::test]
+async fn limits_and_the_plan_are_changed() {
+    let app = TestApp::start().await;
+    let agent = app.agent("Advertiser").await;
+    let browser = Browser::of(&app, &agent).await;
+    let path = "/my-dashboard/advertiser/wallet";
+    let limits = format!("{path}/limits");
+    let set = [("cap", "25.50"), ("threshold", "10"), ("refill", "50")];
+    assert_eq!(browser.send(&limits, &set).await.status, 303);
+    let wallet = agent.get("/api/wallet").await;
+    assert_eq!(wallet.expect(200)["monthly_spend_cap"], 25.5);
+    assert_eq!(wallet.body["auto_topup"], json!({"enabled": true, "threshold": 10, "amount": 50}));
+    let page = browser.page(path).await;
+    assert!(page.contains("of $25.50 a month") && page.contains("value=\"25.5\""));
+    // A form without the part about refilling leaves it as it is; empty fields lift what was set.
+    assert_eq!(browser.send(&limits, &[("cap", ""), ("threshold", "")]).await.status, 303);
+    let wallet = agent.get("/api/wallet").await;
+    assert_eq!(
+        (&wallet.expect(200)["monthly_spend_cap"], &wallet.body["auto_topup"]["enabled"]),
+        (&json!(null), &json!(true))
+    );
+    let unset = [("cap", ""), ("threshold", ""), ("refill", "50")];
+    assert_eq!(browser.send(&limits, &unset).await.status, 303);
+    assert_eq!(agent.get("/api/wallet").await.expect(200)["auto_topup"]["enabled"], false);
+    assert_eq!(browser.send(&limits, &[("cap", "much"), ("threshold", "")]).await.status, 400);
+
+    let plan = format!("{path}/plan");
+    for (step, says, status, ends) in [
+        ("start", "done=pro", "active", false),
+        ("end", "done=pro-ends", "active", true),
+        ("start", "done=pro", "active", false),
+    ] {
+        let reply = browser.send(&plan, &[("step", step)]).await;
+        assert_eq!(reply.headers["location"].to_str().unwrap(), format!("{path}?{says}"), "{reply}");
+        let now = agent.get("/api/subscription").await;
+        assert_eq!(
+            (&now.expect(200)["status"], &now.body["cancel_at_period_end"]),
+            (&json!(status), &json!(ends))
+        );
+    }
+    assert!(browser.page(path).await.contains("it renews on"));
+    assert_eq!(browser.send(&plan, &[("step", "x")]).await.status, 400);
+    app.audit().await;
 }

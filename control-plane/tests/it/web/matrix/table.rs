@@ -118,6 +118,7 @@ pub(super) fn table() -> BTreeMap<&'static str, Row> {
         ("explain_click", Agent, none(), sides(OK)),
         ("get_conversion", Agent, none(), sides(OK)),
         ("explain_conversion", Agent, none(), sides(OK)),
+        ("list_conversions", Agent, none(), all(OK)),
         ("decide_conversion", Agent, json!({"status": "rejected"}), [OK, NOT_OWNER, HIDDEN]),
         ("refund_conversion", Agent, json!({}), [MADE, NOT_OWNER, HIDDEN]),
         // Money.
