@@ -52,7 +52,7 @@ fn body(visit: &Visit, programs: &List<Own>, list: &ListOf<Partnership>, done: O
         } @else {
             section.card {
                 div.scroll tabindex="0" role="region" aria-label="Affiliates" {
-                    table {
+                    table.cards {
                         thead { tr { th scope="col" { "Affiliate" } th scope="col" { "In their words" } th scope="col" { "State" } th scope="col" { "Since" } th scope="col" { "Decide" } } }
                         tbody { @for one in &list.data { (row(visit, of, one)) } }
                     }
@@ -75,7 +75,7 @@ fn row(visit: &Visit, of: Uuid, one: &Partnership) -> Markup {
             th.name scope="row" { bdi { (one.affiliate.name) } br; small { "@" (one.affiliate.handle) } }
             td.words { @if let Some(message) = &one.message { bdi { (message) } } }
             td { (parts::state(&one.status)) }
-            td.muted.when { (words::day(one.created_at)) }
+            td.muted.when data-label="Since" { (words::day(one.created_at)) }
             td {
                 @if !steps.is_empty() {
                     form.actions method="post" action=(PATH) {

@@ -155,7 +155,7 @@ impl Shown<'_> {
                     }
                 }
                 div.scroll tabindex="0" role="region" aria-label="Conversions" {
-                    table {
+                    table.cards {
                         thead { tr { @if decidable { th scope="col" { span.unseen { "Tick" } } } th scope="col" { "When" } th scope="col" { "What" } th.number scope="col" { "Sale" } th.number scope="col" { "Commission" } th scope="col" { "State" } @if decidable { th scope="col" { "Decide" } } } }
                         tbody { @for one in &self.list.data { (self.row(one, decidable)) } }
                     }
@@ -178,8 +178,8 @@ impl Shown<'_> {
                     (words::state(&one.event_type)) " " bdi { (name) } br;
                     small { @if let (None, Some(program)) = (self.of, program) { bdi { (program.name) } " · " } "by " code { (one.tracking_token) } }
                 }
-                td.number { (one.revenue_amount.map(words::money).unwrap_or_default()) }
-                td.number { (words::money(one.commission_amount)) }
+                td.number data-label=[one.revenue_amount.map(|_| "Sale")] { (one.revenue_amount.map(words::money).unwrap_or_default()) }
+                td.number data-label="Commission" { (words::money(one.commission_amount)) }
                 td {
                     (parts::state(&one.status))
                     @if pending { br; small { "approves itself on " (words::day(one.auto_approve_at)) } }

@@ -117,16 +117,16 @@ pub(in crate::surfaces::dashboard) fn payout_list(
             p.muted { (none) }
         } @else {
             div.scroll tabindex="0" role="region" aria-label="Payouts" {
-                table {
+                table.cards {
                     thead { tr { th scope="col" { "When" } th scope="col" { "To" } th.number scope="col" { "Amount" } th.number scope="col" { "Commissions" } th scope="col" { "How" } th scope="col" { "State" } } }
                     tbody {
                         @for one in &payouts.data {
                             tr {
                                 th.when scope="row" { (words::moment(one.created_at)) }
-                                td { "@" (one.affiliate_handle) }
-                                td.number { (words::money(one.amount)) }
-                                td.number { (words::count(one.commission_count)) }
-                                td { (words::state(&one.method)) @if let Some(reference) = &one.reference { " " span.muted { bdi { (reference) } } } }
+                                td data-label="To" { "@" (one.affiliate_handle) }
+                                td.number data-label="Amount" { (words::money(one.amount)) }
+                                td.number data-label="Commissions" { (words::count(one.commission_count)) }
+                                td data-label="How" { (words::state(&one.method)) @if let Some(reference) = &one.reference { " " span.muted { bdi { (reference) } } } }
                                 td {
                                     (parts::state(&one.status)) @if let Some(failure) = &one.failure { " " span.muted { bdi { (failure) } } }
                                     @if let (Some(visit), "external", "pending" | "processing") = (payer, one.method.as_str(), one.status.as_str()) { (settle_form(visit, one)) }

@@ -74,13 +74,12 @@ async fn an_agent_that_knows_the_tools_alone_is_paid_over_stdio() {
 }
 
 /// Runs a client that lists every tool and calls each, over both ways at once, with an account for each.
-async fn call_every_tool(name: &str, script: &str) {
+async fn call_every_tool(script: &str) {
     let app = TestApp::start().await;
     let (node, script) = (providers::node(), peer(script));
     let over = async |transport: &str| {
         let agent = app.agent(&format!("Caller over {transport}")).await;
         let said = last_line(&run(&node, &[&script, transport, app.origin(), agent.key(), BRIDGE]).await);
-        println!("{name} over {transport}: {said}");
         (said["tools"].clone(), said["called"].clone())
     };
     let (http, stdio) = tokio::join!(over("http"), over("stdio"));
@@ -92,10 +91,10 @@ async fn call_every_tool(name: &str, script: &str) {
 
 #[tokio::test]
 async fn the_typescript_client_lists_and_calls_every_tool_over_both_ways() {
-    call_every_tool("TypeScript client", "mcp/client.mjs").await;
+    call_every_tool("mcp/client.mjs").await;
 }
 
 #[tokio::test]
 async fn the_inspector_lists_and_calls_every_tool_over_both_ways() {
-    call_every_tool("inspector", "mcp/inspector.mjs").await;
+    call_every_tool("mcp/inspector.mjs").await;
 }
