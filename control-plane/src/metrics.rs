@@ -32,6 +32,7 @@ pub const FAMILIES: &[(&str, &str)] = &[
     ("cp_drain_lost_clicks_total", "Clicks that edges declared lost"),
     ("cp_drain_corrected_times_total", "Clicks whose time was out of range"),
     ("cp_drain_unknown_frames", "Frames of a later format that wait in the streams for a later build"),
+    ("cp_drain_absent_streams", "Streams of a cluster whose master does not answer; the others are drained"),
     ("cp_drain_retries_total", "Transactions that lost a race and were tried again"),
     ("cp_drain_failures_total", "Turns of the drainer that failed"),
     ("cp_drain_batch_seconds", "Time a batch took in Postgres"),

@@ -11,12 +11,18 @@
 //! Postgres or Redis the watermarks of all recent spools are published: the server behind it may be another
 //! one, or the same set back, and what it says counts even when it is less.
 //!
-//! **Bounds.** One batch in memory: at most 64 entries and about 8 MiB. What cannot be stored is parked with
+//! **Turns.** While Postgres takes a batch, Redis is told of the one before and gives the next. So at most one
+//! batch is committed and not acknowledged, and one is read ahead; both are forgotten, and read again, when
+//! either server fails: what one incarnation of Postgres has must not be told in the name of another.
+//!
+//! **Bounds.** Two batches in memory, each of at most 64 entries and about 8 MiB. What cannot be stored is parked with
 //! its bytes ([`parked`]) and the stream goes on; frames of a later format stay in the stream for a build
 //! that knows them.
 //!
-//! **Stuck?** `cp_drain_failures_total` grows and `cp_drain_lag_seconds` with it: see the warnings in the log.
+//! **Stuck?** `cp_drain_absent_streams` counts streams of a cluster whose master is away; the others go on.
+//! `cp_drain_failures_total` grows and `cp_drain_lag_seconds` with it: see the warnings in the log.
 
+mod absent;
 pub mod batch;
 pub mod decode;
 pub mod parked;
@@ -30,6 +36,7 @@ use crate::features::clicks::partitions;
 use crate::redis::Target;
 use crate::workers::backoff::Backoff;
 use batch::Item;
+use chrono::{DateTime, Utc};
 use decode::{Decoded, decode};
 use secrecy::ExposeSecret;
 use shared::frame::Peek;
@@ -79,6 +86,13 @@ pub struct Committed {
     done: Vec<(u16, EntryId)>,
 }
 
+/// Entries, sorted by what to do with them.
+struct Sorted<'a> {
+    items: Vec<Item<'a>>,
+    origins: Vec<Origin<'a>>,
+    done: Vec<(u16, EntryId)>,
+}
+
 /// A damaged frame's words about itself: spool, first sequence, lost before, clicks.
 type DamagedName = (Uuid, u64, u64, u32);
 
@@ -90,6 +104,10 @@ pub struct Drainer {
     worker: Uuid,
     // What has been published may be wrong: a connection is new.
     announce: bool,
+    // Read while the batch before was written.
+    ahead: Vec<Entry>,
+    // In Postgres and not acknowledged.
+    owed: Committed,
     damaged: HashMap<DamagedName, u32>,
     unknown: HashMap<u64, (u16, EntryId)>,
 }
@@ -104,93 +122,136 @@ impl Drainer {
             app: app.clone(),
             worker: shared::id::EventId::generate().uuid(),
             announce: true,
+            ahead: Vec::new(),
+            owed: Committed::default(),
             damaged: HashMap::new(),
             unknown: HashMap::new(),
         })
     }
 
-    /// One turn over these streams: read, commit, acknowledge.
+    /// One batch of these streams from its reading to its acknowledgement, with nothing beside it.
     pub async fn step(&mut self, shards: &[u16]) -> Result<Committed, DrainError> {
         let committed = self.commit(shards).await?;
         self.acknowledge(&committed).await?;
         Ok(committed)
     }
 
-    /// The first half of a turn: what was read is in Postgres, and still in Redis.
+    /// The first half of a step: what was read is in Postgres, and still in Redis.
     pub async fn commit(&mut self, shards: &[u16]) -> Result<Committed, DrainError> {
         self.connect().await?;
-        let outcome = self.read_and_write(shards).await;
-        match &outcome {
-            Err(DrainError::Redis(_)) => self.source.disconnect(),
-            Err(DrainError::Sink(_) | DrainError::Partitions(_)) => {
-                self.sink.disconnect();
-                self.source.rewind(shards);
-            }
-            Ok(_) => {}
+        let entries = match self.source.read(shards).await {
+            Ok(entries) => entries,
+            Err(error) => return Err(self.lose_redis(error)),
+        };
+        if entries.is_empty() {
+            return Ok(Committed::default());
         }
-        outcome
+        let sorted = self.sort_all(&entries);
+        match write(&mut self.sink, &entries, sorted, self.app.clock().now()).await {
+            Ok(committed) => Ok(committed),
+            Err(error) => Err(self.lose_postgres(error)),
+        }
     }
 
     /// The second half: edges are told, Redis lets go.
     pub async fn acknowledge(&mut self, committed: &Committed) -> Result<(), DrainError> {
         let epoch = self.sink.epoch();
-        let outcome = async {
-            self.source.publish(epoch, &committed.applied.progress).await?;
-            self.source.delete(&committed.done).await
-        };
-        let outcome = outcome.await;
-        if outcome.is_err() {
-            self.source.disconnect();
+        match acknowledge(&mut self.source, epoch, committed).await {
+            Ok(()) => Ok(()),
+            Err(error) => Err(self.lose_redis(error)),
         }
-        Ok(outcome?)
+    }
+
+    /// A turn: the entries read ahead are written while the batch before is acknowledged and the next is read.
+    /// Gives the entries it moved; none means that there is nothing left to do.
+    pub async fn turn(&mut self, shards: &[u16]) -> Result<usize, DrainError> {
+        self.connect().await?;
+        let entries = std::mem::take(&mut self.ahead);
+        let owed = std::mem::take(&mut self.owed);
+        let sorted = self.sort_all(&entries);
+        let (epoch, now) = (self.sink.epoch(), self.app.clock().now());
+        let Self { source, sink, .. } = self;
+        let exchange = async {
+            acknowledge(source, epoch, &owed).await?;
+            source.read(shards).await
+        };
+        let (written, read) = tokio::join!(write(sink, &entries, sorted, now), exchange);
+        match (written, read) {
+            (Ok(committed), Ok(next)) => {
+                let moved = committed.entries + next.len();
+                self.owed = committed;
+                self.ahead = next;
+                Ok(moved)
+            }
+            (Ok(_), Err(error)) => Err(self.lose_redis(error)),
+            (Err(error), Ok(_)) => Err(self.lose_postgres(error)),
+            (Err(error), Err(other)) => {
+                self.lose_redis(other);
+                Err(self.lose_postgres(error))
+            }
+        }
     }
 
     /// Gives both connections up, as a failure would.
     pub fn disconnect(&mut self) {
+        self.forget();
         self.source.disconnect();
         self.sink.disconnect();
+    }
+
+    /// What is under way is read again.
+    fn forget(&mut self) {
+        self.ahead.clear();
+        self.owed = Committed::default();
+        self.source.rewind_all();
+    }
+
+    fn lose_redis(&mut self, error: redis::RedisError) -> DrainError {
+        self.forget();
+        self.source.disconnect();
+        error.into()
+    }
+
+    fn lose_postgres(&mut self, error: SinkError) -> DrainError {
+        self.forget();
+        self.sink.disconnect();
+        error.into()
     }
 
     async fn connect(&mut self) -> Result<(), DrainError> {
         // Both at once is no gain: the second is useless without the first.
         self.announce |= self.sink.connect().await?;
         self.announce |= self.source.connect().await?;
-        if self.announce {
-            let recent = match self.sink.recent(self.app.clock().now()).await {
-                Ok(recent) => recent,
-                Err(error) => {
-                    self.sink.disconnect();
-                    return Err(error.into());
-                }
-            };
-            if let Err(error) = self.source.publish(self.sink.epoch(), &recent).await {
-                self.source.disconnect();
-                return Err(error.into());
-            }
-            self.announce = false;
+        if !self.announce && self.source.returned().is_empty() {
+            return Ok(());
         }
+        let mut recent = match self.sink.recent(self.app.clock().now()).await {
+            Ok(recent) => recent,
+            Err(error) => return Err(self.lose_postgres(error)),
+        };
+        if !self.announce {
+            recent.retain(|progress| self.source.returned().contains(&progress.shard));
+        }
+        // A stream that is lost in the middle of it will have returned again.
+        self.source.announced();
+        if let Err(error) = self.source.publish(self.sink.epoch(), &recent).await {
+            return Err(self.lose_redis(error));
+        }
+        self.announce = false;
         Ok(())
     }
 
-    async fn read_and_write(&mut self, shards: &[u16]) -> Result<Committed, DrainError> {
-        let entries = self.source.read(shards).await?;
-        if entries.is_empty() {
-            return Ok(Committed::default());
-        }
-        let now = self.app.clock().now();
+    fn sort_all<'a>(&mut self, entries: &'a [Entry]) -> Sorted<'a> {
         let mut done = Vec::with_capacity(entries.len());
         let mut items = Vec::with_capacity(entries.len());
         let mut origins = Vec::with_capacity(entries.len());
-        for entry in &entries {
+        for entry in entries {
             let Some(item) = self.sort(entry, &mut done) else { continue };
             items.push(item);
             origins.push(Origin { shard: entry.shard, id: entry.id, bytes: &entry.bytes });
             done.push((entry.shard, entry.id));
         }
-        let started = Instant::now();
-        let applied = self.sink.apply(&items, &origins, now).await?;
-        measure(&entries, &applied, now.timestamp_millis(), started.elapsed());
-        Ok(Committed { applied, entries: entries.len(), done })
+        Sorted { items, origins, done }
     }
 
     /// What to do with an entry; `None` when it stays, or was only a copy of one that stays.
@@ -273,12 +334,12 @@ impl Drainer {
                     held = now_held;
                     renewed = Some(Instant::now());
                 }
-                let committed = self.step(&held).await?;
-                if committed.entries == 0 && checked.elapsed() >= CHECK_EVERY {
+                let moved = self.turn(&held).await?;
+                if moved == 0 && checked.elapsed() >= CHECK_EVERY {
                     checked = Instant::now();
                     self.check_cursors().await?;
                 }
-                Ok::<_, DrainError>(committed.entries)
+                Ok::<_, DrainError>(moved)
             };
             let pause = match turn.await {
                 Ok(0) => {
@@ -302,25 +363,49 @@ impl Drainer {
                 () = tokio::time::sleep(pause) => {}
             }
         }
+        // Whoever comes next finds less to read; it would know it for done.
+        let owed = std::mem::take(&mut self.owed);
+        self.acknowledge(&owed).await.ok();
         self.sink.release_leases(self.worker).await;
     }
 
     async fn renew(&mut self, shards: u16) -> Result<Vec<u16>, DrainError> {
-        let renewed = self.sink.renew_leases(self.worker, shards).await;
-        if renewed.is_err() {
-            self.sink.disconnect();
+        match self.sink.renew_leases(self.worker, shards).await {
+            Ok(held) => Ok(held),
+            Err(error) => Err(self.lose_postgres(error)),
         }
-        Ok(renewed?)
     }
 
     /// Looks, while nothing comes, whether a stream was begun anew.
     pub async fn check_cursors(&mut self) -> Result<(), DrainError> {
-        let checked = self.source.check_cursors().await;
-        if checked.is_err() {
-            self.source.disconnect();
+        match self.source.check_cursors().await {
+            Ok(()) => Ok(()),
+            Err(error) => Err(self.lose_redis(error)),
         }
-        Ok(checked?)
     }
+}
+
+/// Writes a batch.
+async fn write(
+    sink: &mut Sink,
+    entries: &[Entry],
+    sorted: Sorted<'_>,
+    now: DateTime<Utc>,
+) -> Result<Committed, SinkError> {
+    let started = Instant::now();
+    let Sorted { items, origins, done } = sorted;
+    let applied =
+        if items.is_empty() { Applied::default() } else { sink.apply(&items, &origins, now).await? };
+    if !entries.is_empty() {
+        measure(entries, &applied, now.timestamp_millis(), started.elapsed());
+    }
+    Ok(Committed { applied, entries: entries.len(), done })
+}
+
+/// Tells edges of a batch and lets Redis go of it. `epoch` is of the server that has it.
+async fn acknowledge(source: &mut Source, epoch: u64, committed: &Committed) -> redis::RedisResult<()> {
+    source.publish(epoch, &committed.applied.progress).await?;
+    source.delete(&committed.done).await
 }
 
 fn measure(entries: &[Entry], applied: &Applied, now_ms: i64, took: Duration) {

@@ -5,7 +5,7 @@
 
 use super::batch::{Parked, Taken};
 use super::source::EntryId;
-use super::{queries, rows};
+use super::{queries, sink};
 use chrono::{DateTime, Utc};
 use shared::frame;
 use sqlx::{Connection, PgConnection, Result};
@@ -141,9 +141,7 @@ pub async fn replay(conn: &mut PgConnection, id: i64) -> std::result::Result<u64
     }
     let taken = [Taken { spool, first_seq: first as u64, clicks }];
     let open_from_ms = queries::load_open_from(&mut tx).await?.timestamp_millis();
-    let rows = rows::encode(&taken, kept.created_at.timestamp_millis(), open_from_ms);
-    queries::copy_clicks(&mut tx, &rows.copy).await?;
-    queries::insert_deltas(&mut tx, &rows.deltas, kept.created_at).await?;
+    sink::store(&mut tx, &taken, kept.created_at, open_from_ms).await?;
     let moved = sqlx::query(
         "UPDATE spools SET parked = parked - $2, stored = stored + $2 WHERE spool = $1 AND parked >= $2",
     )

@@ -3,6 +3,7 @@
 use super::batch::SpoolState;
 use super::rows::Deltas;
 use chrono::{DateTime, Utc};
+use sqlx::postgres::PgCopyIn;
 use sqlx::{PgConnection, Result};
 use std::collections::BTreeMap;
 use uuid::Uuid;
@@ -162,7 +163,7 @@ pub(super) async fn load_open_from(conn: &mut PgConnection) -> Result<DateTime<U
 /// Appends the batch's sums for the fold.
 pub(super) async fn insert_deltas(
     conn: &mut PgConnection,
-    deltas: &Deltas,
+    deltas: &Deltas<'_>,
     now: DateTime<Utc>,
 ) -> Result<()> {
     sqlx::query(
@@ -189,14 +190,13 @@ pub(super) async fn insert_deltas(
     .map(drop)
 }
 
-/// Sends the rows, encoded in the order of these columns, to the table of clicks; gives how many it took.
-pub(super) async fn copy_clicks(conn: &mut PgConnection, rows: &[u8]) -> Result<u64> {
-    let statement =
+/// Begins to send rows, encoded in the order of these columns, to the table of clicks.
+pub(super) async fn copy_clicks(conn: &mut PgConnection) -> Result<PgCopyIn<&mut PgConnection>> {
+    conn.copy_in_raw(
         "COPY clicks (at, seq, link_key, visitor, spool_tag, advertiser, class, flags, country, notes)
-         FROM STDIN (FORMAT binary)";
-    let mut copy = conn.copy_in_raw(statement).await?;
-    copy.send(rows).await?;
-    copy.finish().await
+         FROM STDIN (FORMAT binary)",
+    )
+    .await
 }
 
 #[derive(sqlx::FromRow)]

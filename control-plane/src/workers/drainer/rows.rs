@@ -2,9 +2,13 @@
 //!
 //! A click's time is kept within [`LATEST_AHEAD_MS`] and [`EARLIEST_BACK_MS`] of now, so that an edge with
 //! a mad clock cannot reach a partition that does not exist; such clicks are flagged.
+//!
+//! The encoder goes frame by frame, so that Postgres works on the first while the next is written, and adds up
+//! by sorting numbers: nothing is allocated for a row.
 
 use super::batch::Taken;
 use shared::click::{Click, note};
+use std::borrow::Cow;
 
 /// A click's time lies at most this far ahead; later ones happened now.
 pub const LATEST_AHEAD_MS: i64 = 5 * 60_000;
@@ -15,6 +19,8 @@ pub const FLAG_TIME_CORRECTED: i16 = 2;
 /// Bit of `clicks.flags`: the month it happened in was closed when it came.
 pub const FLAG_LATE: i16 = 4;
 
+/// What a `COPY` stream ends with.
+const END: [u8; 2] = (-1i16).to_be_bytes();
 const SIGNATURE: &[u8; 19] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
 /// The columns, in the order of the statement in `queries.rs`.
 const FIELDS: i16 = 10;
@@ -27,7 +33,7 @@ const DAY_MS: i64 = 24 * HOUR_MS;
 
 /// Sums over a batch, a column each: one row of `click_deltas`.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Deltas {
+pub struct Deltas<'a> {
     /// Account numbers.
     pub advertisers: Vec<i32>,
     /// Links.
@@ -41,12 +47,12 @@ pub struct Deltas {
     /// How many.
     pub counts: Vec<i32>,
     /// Where clicks came from.
-    pub sources: Sources,
+    pub sources: Sources<'a>,
 }
 
 /// Where the clicks of a batch came from, a column each: the country, and the first sub id.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Sources {
+pub struct Sources<'a> {
     /// Account numbers.
     pub advertisers: Vec<i32>,
     /// Links.
@@ -56,7 +62,7 @@ pub struct Sources {
     /// [`COUNTRY`] or [`SUB_ID`].
     pub kinds: Vec<i16>,
     /// Two letters, or the sub id.
-    pub names: Vec<String>,
+    pub names: Vec<Cow<'a, str>>,
     /// How many.
     pub counts: Vec<i32>,
 }
@@ -66,70 +72,125 @@ pub const COUNTRY: i16 = 0;
 /// A source that is a sub id.
 pub const SUB_ID: i16 = 1;
 
-/// The rows of a batch.
-#[derive(Debug, Default)]
-pub struct Rows {
-    /// The whole `COPY` stream.
-    pub copy: Vec<u8>,
-    /// The sums.
-    pub deltas: Deltas,
-    /// Clicks whose time was out of range.
-    pub corrected: u64,
+/// Writes the rows of a batch, and adds them up.
+#[derive(Debug)]
+pub struct Encoder<'a> {
+    now_ms: i64,
+    open_from_ms: i64,
+    /// Hour and day that the keys count from: the earliest a click can have.
+    first_hour: i64,
+    first_day: i64,
+    /// Advertiser, link, hour, class, billable: one number that orders as they do.
+    metered: Vec<u128>,
+    /// Advertiser, link, day, country.
+    countries: Vec<u128>,
+    /// Advertiser, link, day; and the name.
+    subs: Vec<(u128, &'a [u8])>,
+    corrected: u64,
 }
 
-type Key = (u32, i64, i32, u8, bool);
-type SourceKey<'a> = (u32, i64, i32, i16, &'a [u8]);
-
-/// Writes the rows of all clicks taken. Months before `open_from_ms` are closed.
-pub fn encode(taken: &[Taken<'_>], now_ms: i64, open_from_ms: i64) -> Rows {
-    let clicks: usize = taken.iter().map(|taken| taken.clicks.len()).sum();
-    let notes: usize = taken.iter().flat_map(|taken| taken.clicks).map(|click| click.notes.len()).sum();
-    let mut copy = Vec::with_capacity(SIGNATURE.len() + clicks * ROW_LEN + notes + 2);
-    let mut keys: Vec<Key> = Vec::with_capacity(clicks);
-    let mut sources: Vec<SourceKey<'_>> = Vec::new();
-    let mut corrected = 0;
-    copy.extend_from_slice(SIGNATURE);
-    for taken in taken {
-        let bytes = taken.spool.as_bytes();
-        let spool_tag = [bytes[0], bytes[1], bytes[2], bytes[3]];
-        for (seq, click) in (taken.first_seq..).zip(taken.clicks) {
-            let (at_ms, mut flags) = settle(click, now_ms);
-            if at_ms < open_from_ms {
-                flags |= FLAG_LATE;
-            }
-            corrected += u64::from(flags & FLAG_TIME_CORRECTED != 0);
-            row(&mut copy, click, at_ms, seq, spool_tag, flags);
-            let hour = at_ms.div_euclid(HOUR_MS) as i32;
-            let link = click.link.to_i64();
-            keys.push((click.advertiser, link, hour, click.class as u8, click.billable()));
-            let day = at_ms.div_euclid(DAY_MS) as i32;
-            if click.country.iter().all(u8::is_ascii_uppercase) {
-                sources.push((click.advertiser, link, day, COUNTRY, &click.country));
-            }
-            if let Some((_, sub)) = click.notes().find(|(kind, _)| *kind == note::SUB1) {
-                sources.push((click.advertiser, link, day, SUB_ID, sub));
-            }
+impl<'a> Encoder<'a> {
+    /// Of a batch of so many clicks. Months before `open_from_ms` are closed. What `COPY` begins with is
+    /// written to `out`.
+    pub fn new(clicks: usize, now_ms: i64, open_from_ms: i64, out: &mut Vec<u8>) -> Self {
+        out.extend_from_slice(SIGNATURE);
+        let earliest_ms = now_ms - EARLIEST_BACK_MS;
+        Self {
+            now_ms,
+            open_from_ms,
+            first_hour: earliest_ms.div_euclid(HOUR_MS),
+            first_day: earliest_ms.div_euclid(DAY_MS),
+            metered: Vec::with_capacity(clicks),
+            countries: Vec::with_capacity(clicks),
+            subs: Vec::new(),
+            corrected: 0,
         }
     }
-    copy.extend_from_slice(&(-1i16).to_be_bytes());
-    Rows { copy, deltas: Deltas { sources: sum_sources(sources), ..sum(keys) }, corrected }
-}
 
-/// Adds the sources up. A name Postgres could not keep as text is nobody's.
-fn sum_sources(mut keys: Vec<SourceKey<'_>>) -> Sources {
-    keys.sort_unstable();
-    let mut sources = Sources::default();
-    for same in keys.chunk_by(|a, b| a == b) {
-        let (advertiser, link, day, kind, name) = same[0];
-        let Some(name) = std::str::from_utf8(name).ok().filter(|name| !name.contains('\0')) else { continue };
-        sources.advertisers.push(advertiser as i32);
-        sources.link_keys.push(link);
-        sources.days.push(day);
-        sources.kinds.push(kind);
-        sources.names.push(name.to_owned());
-        sources.counts.push(same.len() as i32);
+    /// Writes the rows of these clicks.
+    pub fn write(&mut self, taken: &Taken<'a>, out: &mut Vec<u8>) {
+        let bytes = taken.spool.as_bytes();
+        let spool_tag = [bytes[0], bytes[1], bytes[2], bytes[3]];
+        let notes: usize = taken.clicks.iter().map(|click| click.notes.len()).sum();
+        out.reserve(taken.clicks.len() * ROW_LEN + notes + END.len());
+        for (seq, click) in (taken.first_seq..).zip(taken.clicks) {
+            let (at_ms, mut flags) = settle(click, self.now_ms);
+            if at_ms < self.open_from_ms {
+                flags |= FLAG_LATE;
+            }
+            self.corrected += u64::from(flags & FLAG_TIME_CORRECTED != 0);
+            row(out, click, at_ms, seq, spool_tag, flags);
+            self.count(click, at_ms);
+        }
     }
-    sources
+
+    fn count(&mut self, click: &Click<'a>, at_ms: i64) {
+        let whose = u128::from(click.advertiser) << 96 | u128::from(click.link.0) << 32;
+        // Both fit: a click's time lies within a week and five minutes.
+        let hour = (at_ms.div_euclid(HOUR_MS) - self.first_hour) as u16;
+        let day = (at_ms.div_euclid(DAY_MS) - self.first_day) as u16;
+        let kind = u128::from(click.class as u8) << 8 | u128::from(click.billable());
+        self.metered.push(whose | u128::from(hour) << 16 | kind);
+        let of_day = whose | u128::from(day) << 16;
+        if click.country.iter().all(u8::is_ascii_uppercase) {
+            self.countries.push(of_day | u128::from(u16::from_be_bytes(click.country)));
+        }
+        if !click.notes.is_empty()
+            && let Some((_, sub)) = click.notes().find(|(kind, _)| *kind == note::SUB1)
+        {
+            self.subs.push((of_day, sub));
+        }
+    }
+
+    /// Clicks whose time was out of range.
+    pub fn corrected(&self) -> u64 {
+        self.corrected
+    }
+
+    /// Writes what `COPY` ends with, and gives the sums.
+    pub fn finish(mut self, out: &mut Vec<u8>) -> Deltas<'a> {
+        out.extend_from_slice(&END);
+        self.metered.sort_unstable();
+        let mut deltas = Deltas::default();
+        for same in self.metered.chunk_by(|a, b| a == b) {
+            let key = same[0];
+            deltas.advertisers.push((key >> 96) as i32);
+            deltas.link_keys.push((key >> 32) as i64);
+            deltas.hours.push((self.first_hour + i64::from((key >> 16) as u16)) as i32);
+            deltas.classes.push(i16::from((key >> 8) as u8));
+            deltas.billable.push(key & 1 == 1);
+            deltas.counts.push(same.len() as i32);
+        }
+        deltas.sources = self.sources();
+        deltas
+    }
+
+    /// Adds the sources up. A name Postgres could not keep as text is nobody's.
+    fn sources(mut self) -> Sources<'a> {
+        self.countries.sort_unstable();
+        self.subs.sort_unstable();
+        let first_day = self.first_day;
+        let mut sources = Sources::default();
+        let mut add = |key: u128, kind: i16, name: Cow<'a, str>, count: usize| {
+            sources.advertisers.push((key >> 96) as i32);
+            sources.link_keys.push((key >> 32) as i64);
+            sources.days.push((first_day + i64::from((key >> 16) as u16)) as i32);
+            sources.kinds.push(kind);
+            sources.names.push(name);
+            sources.counts.push(count as i32);
+        };
+        for same in self.countries.chunk_by(|a, b| a == b) {
+            let letters = (same[0] as u16).to_be_bytes().map(char::from);
+            add(same[0], COUNTRY, letters.into_iter().collect(), same.len());
+        }
+        for same in self.subs.chunk_by(|a, b| a == b) {
+            let (key, name) = same[0];
+            if let Some(name) = std::str::from_utf8(name).ok().filter(|name| !name.contains('\0')) {
+                add(key, SUB_ID, Cow::Borrowed(name), same.len());
+            }
+        }
+        sources
+    }
 }
 
 fn settle(click: &Click<'_>, now_ms: i64) -> (i64, i16) {
@@ -171,21 +232,6 @@ fn row(copy: &mut Vec<u8>, click: &Click<'_>, at_ms: i64, seq: u64, spool_tag: [
     copy.extend_from_slice(click.notes);
 }
 
-fn sum(mut keys: Vec<Key>) -> Deltas {
-    keys.sort_unstable();
-    let mut deltas = Deltas::default();
-    for same in keys.chunk_by(|a, b| a == b) {
-        let (advertiser, link, hour, class, billable) = same[0];
-        deltas.advertisers.push(advertiser as i32);
-        deltas.link_keys.push(link);
-        deltas.hours.push(hour);
-        deltas.classes.push(i16::from(class));
-        deltas.billable.push(billable);
-        deltas.counts.push(same.len() as i32);
-    }
-    deltas
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -207,14 +253,23 @@ mod tests {
         }
     }
 
+    fn encode<'a>(clicks: &'a [Click<'a>]) -> (Vec<u8>, Deltas<'a>) {
+        let mut copy = Vec::new();
+        let mut encoder = Encoder::new(clicks.len(), NOW, 0, &mut copy);
+        for clicks in clicks.chunks(2) {
+            encoder.write(&Taken { spool: Uuid::from_u128(9), first_seq: 5, clicks }, &mut copy);
+        }
+        let deltas = encoder.finish(&mut copy);
+        (copy, deltas)
+    }
+
     #[test]
     fn a_row_is_as_long_as_it_says() {
         let clicks = [Click { notes: b"\x01\x02ab", ..click(NOW, 1, true) }, click(NOW, 2, true)];
-        let taken = [Taken { spool: Uuid::from_u128(9), first_seq: 5, clicks: &clicks }];
-        let rows = encode(&taken, NOW, 0);
-        assert_eq!(rows.copy.len(), 19 + 2 * ROW_LEN + 4 + 2);
-        assert_eq!(rows.copy[19..21], FIELDS.to_be_bytes());
-        assert_eq!(rows.copy[19 + ROW_LEN + 4..][..2], FIELDS.to_be_bytes());
+        let (copy, _) = encode(&clicks);
+        assert_eq!(copy.len(), 19 + 2 * ROW_LEN + 4 + 2);
+        assert_eq!(copy[19..21], FIELDS.to_be_bytes());
+        assert_eq!(copy[19 + ROW_LEN + 4..][..2], FIELDS.to_be_bytes());
     }
 
     #[test]
@@ -242,8 +297,7 @@ mod tests {
             with([0; 2], b"\x01\x01\0"),
             with(*b"d1", b""),
         ];
-        let sources =
-            encode(&[Taken { spool: Uuid::nil(), first_seq: 0, clicks: &clicks }], NOW, 0).deltas.sources;
+        let sources = encode(&clicks).1.sources;
         assert_eq!(sources.names, ["DE", "FR", "news"]);
         assert_eq!(sources.kinds, [COUNTRY, COUNTRY, SUB_ID]);
         assert_eq!(sources.counts, [2, 1, 2]);
@@ -260,8 +314,9 @@ mod tests {
             click(NOW - HOUR_MS, 2, true),
             click(NOW, 2, true),
         ];
-        let deltas = encode(&[Taken { spool: Uuid::nil(), first_seq: 0, clicks: &clicks }], NOW, 0).deltas;
+        let (_, deltas) = encode(&clicks);
         assert_eq!(deltas.link_keys, [1, 2, 2, 2]);
+        assert_eq!(deltas.advertisers, [7; 4]);
         assert_eq!(deltas.hours, [hour, hour - 1, hour, hour].map(|hour| hour as i32));
         assert_eq!(deltas.billable, [true, true, false, true]);
         assert_eq!(deltas.counts, [1, 1, 1, 2]);

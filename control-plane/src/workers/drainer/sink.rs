@@ -5,10 +5,11 @@
 //! ([`TRIES_MAX`]); data that Postgres refuses is narrowed down to its frame, which is parked after
 //! [`REFUSALS_MAX`] tries. A server that is away is the caller's matter: it comes back with the same entries.
 
-use super::batch::{self, Item, Plan, SpoolState};
+use super::batch::{self, Item, Plan, SpoolState, Taken};
+use super::parked;
 use super::queries::{self, Change, NewSpool};
+use super::rows::Encoder;
 use super::source::{EntryId, Progress};
-use super::{parked, rows};
 use crate::db;
 use crate::workers::backoff::jittered;
 use chrono::{DateTime, Utc};
@@ -32,6 +33,8 @@ const KNOWN_MAX: usize = 10_000;
 /// Spools told of since: as long as an edge keeps what it may have to send again, and then some.
 const RECENT_DAYS: i64 = 8;
 const WATERMARK_PAGE: i64 = 1000;
+/// Bytes of rows sent at once.
+const COPY_PART: usize = 128 * 1024;
 
 /// Where an item was read and what it was.
 #[derive(Clone, Copy, Debug)]
@@ -288,11 +291,8 @@ async fn write(
     let mut after = before.clone();
     let plan = batch::plan(items, &mut after);
     let open_from_ms = queries::load_open_from(&mut tx).await?.timestamp_millis();
-    let rows = rows::encode(&plan.taken, now.timestamp_millis(), open_from_ms);
-    if !plan.taken.is_empty() {
-        queries::copy_clicks(&mut tx, &rows.copy).await?;
-        queries::insert_deltas(&mut tx, &rows.deltas, now).await?;
-    }
+    let corrected =
+        if plan.taken.is_empty() { 0 } else { store(&mut tx, &plan.taken, now, open_from_ms).await? };
     for parked in &plan.parked {
         let origin = &origins[parked.item];
         parked::insert_parked(&mut tx, parked, origin.shard, origin.id, origin.bytes, now).await?;
@@ -303,7 +303,36 @@ async fn write(
         known.clear();
     }
     known.extend(mentioned.keys());
-    Ok(applied(&plan, rows.corrected, &mentioned, &after))
+    Ok(applied(&plan, corrected, &mentioned, &after))
+}
+
+/// Stores clicks and their sums; gives how many had a time out of range. Rows are sent as they are encoded and
+/// added up while Postgres still reads: it has the longer work.
+pub(super) async fn store(
+    conn: &mut PgConnection,
+    taken: &[Taken<'_>],
+    now: DateTime<Utc>,
+    open_from_ms: i64,
+) -> Result<u64, sqlx::Error> {
+    let clicks = taken.iter().map(|taken| taken.clicks.len()).sum();
+    let mut copy = queries::copy_clicks(conn).await?;
+    let mut part = Vec::new();
+    let mut encoder = Encoder::new(clicks, now.timestamp_millis(), open_from_ms, &mut part);
+    for taken in taken {
+        encoder.write(taken, &mut part);
+        if part.len() >= COPY_PART {
+            copy.send(part.as_slice()).await?;
+            part.clear();
+        }
+    }
+    let corrected = encoder.corrected();
+    copy.send(part.as_slice()).await?;
+    part.clear();
+    let deltas = encoder.finish(&mut part);
+    copy.send(part.as_slice()).await?;
+    copy.finish().await?;
+    queries::insert_deltas(conn, &deltas, now).await?;
+    Ok(corrected)
 }
 
 /// Locks the spools' rows, making those that do not exist yet.

@@ -4,9 +4,14 @@
 //! what is done, so a second book in Redis could only disagree with them. The cursor is nothing but a
 //! saving: a new reader starts at the beginning, where only what is not committed still stands.
 //! Limits: [`ENTRIES_MAX`] entries and about [`BYTES_MAX`] a read.
+//!
+//! **A cluster of which a master is away** fails that master's streams alone ([`absent`](super::absent)): they
+//! are left out until they answer again, then read from their start and told every watermark anew. When none
+//! answers, the connection is given up, as a single server's is at once.
 
+use super::absent::Absent;
 use crate::redis::{Conn, Target};
-use redis::{Cmd, RedisResult, Value};
+use redis::{Cmd, FromRedisValue, RedisResult, Value};
 use shared::keys::{Keys, Watermark};
 use std::collections::{BTreeSet, HashMap};
 use uuid::Uuid;
@@ -75,12 +80,14 @@ pub struct Source {
     cursors: HashMap<u16, EntryId>,
     // Entries behind the cursor that were left where they are.
     kept: HashMap<u16, BTreeSet<EntryId>>,
+    absent: Absent,
 }
 
 impl Source {
     /// A reader that is not connected yet and starts at the beginning of every stream.
     pub fn new(target: Target, keys: Keys) -> Self {
-        Self { target, keys, conn: None, cursors: HashMap::new(), kept: HashMap::new() }
+        let absent = Absent::default();
+        Self { target, keys, conn: None, cursors: HashMap::new(), kept: HashMap::new(), absent }
     }
 
     /// Connects if need be; `true` when it had to, so that nothing published before can be relied on.
@@ -95,8 +102,54 @@ impl Source {
     /// Gives the connection up; the next one reads every stream from its start.
     pub fn disconnect(&mut self) {
         self.conn = None;
-        self.cursors.clear();
-        self.kept.clear();
+        self.absent.clear();
+        self.rewind_all();
+    }
+
+    /// Sends a command for each of these streams; gives the answers of those that have one.
+    async fn ask<T: FromRedisValue>(&mut self, commands: Vec<(u16, Cmd)>) -> RedisResult<Vec<(u16, T)>> {
+        let (shards, commands): (Vec<u16>, Vec<Cmd>) =
+            commands.into_iter().filter(|(shard, _)| !self.absent.contains(*shard)).unzip();
+        let conn = self.conn()?;
+        if let Conn::Server(_) = conn {
+            return Ok(shards.into_iter().zip(conn.all(commands).await?).collect());
+        }
+        let outcomes = conn.each(commands).await;
+        let mut answers = Vec::with_capacity(shards.len());
+        let mut failed = None;
+        for (shard, outcome) in shards.into_iter().zip(outcomes) {
+            match outcome {
+                Ok(answer) => answers.push((shard, answer)),
+                Err(error) => {
+                    self.absent.insert(shard, &error);
+                    self.rewind(&[shard]);
+                    failed = Some(error);
+                }
+            }
+        }
+        match failed {
+            // Not one master is away but all of it, or the way there.
+            Some(error) if answers.is_empty() => Err(error),
+            _ => Ok(answers),
+        }
+    }
+
+    /// Asks for streams that did not answer, and takes in those that do again.
+    fn look_for_absent(&mut self) {
+        let Some((conn, back)) = self.absent.look(&self.target, &self.keys) else { return };
+        // This connection knows where they are now.
+        self.conn = Some(conn);
+        self.rewind(&back);
+    }
+
+    /// Streams that are back and have not been told the watermarks yet.
+    pub fn returned(&self) -> &BTreeSet<u16> {
+        self.absent.returned()
+    }
+
+    /// They have been told.
+    pub fn announced(&mut self) {
+        self.absent.announced();
     }
 
     fn conn(&mut self) -> RedisResult<&mut Conn> {
@@ -113,6 +166,12 @@ impl Source {
         }
     }
 
+    /// Starts every stream from its beginning again.
+    pub fn rewind_all(&mut self) {
+        self.cursors.clear();
+        self.kept.clear();
+    }
+
     /// Remembers an entry that stays in its stream although the cursor has passed it.
     pub fn keep(&mut self, shard: u16, id: EntryId) {
         self.kept.entry(shard).or_default().insert(id);
@@ -126,15 +185,16 @@ impl Source {
     /// Reads what stands after the cursors, in order within each stream, and moves them behind it.
     /// Streams that are full of entries share what one read may take.
     pub async fn read(&mut self, shards: &[u16]) -> RedisResult<Vec<Entry>> {
+        self.look_for_absent();
         let mut entries = Vec::new();
         let mut active = shards.to_vec();
         let mut bytes = 0;
         while !active.is_empty() && entries.len() < ENTRIES_MAX && bytes < BYTES_MAX {
             let count = ((ENTRIES_MAX - entries.len()) / active.len()).max(1);
-            let commands = active.iter().map(|shard| self.range(*shard, count)).collect();
-            let replies: Vec<Value> = self.conn()?.all(commands).await?;
+            let commands = active.iter().map(|shard| (*shard, self.range(*shard, count))).collect();
+            let replies: Vec<(u16, Value)> = self.ask(commands).await?;
             let mut full = Vec::new();
-            for (shard, reply) in active.iter().copied().zip(replies) {
+            for (shard, reply) in replies {
                 let read = parse(shard, reply);
                 if let Some(last) = read.last() {
                     self.cursors.insert(shard, last.id);
@@ -160,15 +220,15 @@ impl Source {
     /// Looks whether a stream was begun anew below its cursor (emptied Redis, clock set back), and then
     /// starts it from its beginning. Called when nothing comes.
     pub async fn check_cursors(&mut self) -> RedisResult<()> {
-        let cursors: Vec<_> = self.cursors.iter().map(|(shard, id)| (*shard, *id)).collect();
         let last = |shard: u16| {
             let mut command = redis::cmd("XREVRANGE");
             command.arg(self.keys.clicks(shard)).arg("+").arg("-").arg("COUNT").arg(1);
             command
         };
-        let commands = cursors.iter().map(|(shard, _)| last(*shard)).collect();
-        let replies: Vec<Value> = self.conn()?.all(commands).await?;
-        for ((shard, cursor), reply) in cursors.into_iter().zip(replies) {
+        let commands = self.cursors.keys().map(|shard| (*shard, last(*shard))).collect();
+        let replies: Vec<(u16, Value)> = self.ask(commands).await?;
+        for (shard, reply) in replies {
+            let Some(cursor) = self.cursors.get(&shard).copied() else { continue };
             let kept = |id| self.kept.get(&shard).is_some_and(|kept| kept.contains(id));
             if parse(shard, reply).last().is_none_or(|last| last.id < cursor && !kept(&last.id)) {
                 self.rewind(&[shard]);
@@ -189,10 +249,10 @@ impl Source {
         let commands = by_shard.into_iter().map(|(shard, ids)| {
             let mut command = redis::cmd("XDEL");
             command.arg(self.keys.clicks(shard)).arg(ids);
-            command
+            (shard, command)
         });
         let commands = commands.collect();
-        self.conn()?.all::<u64>(commands).await.map(drop)
+        self.ask::<u64>(commands).await.map(drop)
     }
 
     /// Tells edges what Postgres has.
@@ -206,10 +266,10 @@ impl Source {
                     .arg(value.to_string())
                     .arg("EX")
                     .arg(WATERMARK_FOR_SECONDS);
-                command
+                (progress.shard, command)
             });
             let commands = commands.collect();
-            self.conn()?.all::<()>(commands).await?;
+            self.ask::<()>(commands).await?;
         }
         Ok(())
     }

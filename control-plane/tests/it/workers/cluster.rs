@@ -34,6 +34,8 @@ impl Cluster {
             let child = Command::new("redis-server")
                 .args(["--bind", "127.0.0.1", "--save", "", "--cluster-enabled", "yes"])
                 .args(["--port", &port.to_string()])
+                // What is left of a cluster goes on.
+                .args(["--cluster-require-full-coverage", "no"])
                 .arg("--dir")
                 .arg(folder.path())
                 .stdout(Stdio::null())
@@ -68,6 +70,21 @@ impl Cluster {
                 std::thread::sleep(Duration::from_millis(20));
             }
         }
+    }
+
+    /// Which node has this key.
+    fn owner_of(&self, key: &str) -> usize {
+        let has = |(port, _): &(u16, Child)| {
+            let asked = Command::new("redis-cli").args(["-p", &port.to_string(), "EXISTS", key]).output();
+            !String::from_utf8_lossy(&asked.unwrap().stdout).contains("MOVED")
+        };
+        self.nodes.iter().position(has).expect("a node has it")
+    }
+
+    /// Sends a node a signal.
+    fn signal(&self, node: usize, signal: &str) {
+        let pid = self.nodes[node].1.id().to_string();
+        assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
     }
 
     fn hosts(&self) -> Vec<String> {
@@ -142,4 +159,55 @@ async fn everything_works_on_a_cluster() {
     let report = reconcile::reconcile(&mut conn, whole, app.now()).await.unwrap();
     assert_eq!(report.spools.iter().map(|sum| (sum.on_edge, sum.off)).max(), Some((10, 0)), "{report:?}");
     reports::job(app.app.clone()).await.unwrap();
+}
+
+/// Turns until Redis says that Postgres has the spool's clicks up to here.
+async fn drain_to(drainer: &mut Drainer, spool: &TestSpool, next_seq: u64) {
+    let until = Instant::now() + PATIENCE;
+    while spool.next_seq().await != Some(next_seq) {
+        assert!(Instant::now() < until, "only up to {:?} of {next_seq}", spool.next_seq().await);
+        if drainer.turn(SHARDS).await.unwrap() == 0 {
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn f19_a_master_that_is_away_holds_up_its_own_streams_only() {
+    let cluster = tokio::task::spawn_blocking(Cluster::start).await.unwrap();
+    let app = TestApp::start_with(|config| config.redis_url = cluster.url().into()).await;
+    let on = |shard: u16| std::iter::repeat_with(|| app.spool(7)).find(|spool| spool.shard == shard).unwrap();
+    let (held, quiet, spared) = (on(0), on(0), on(1));
+    let nodes = [&held, &spared].map(|spool| cluster.owner_of(&app.app.keys().clicks(spool.shard)));
+    assert_ne!(nodes[0], nodes[1], "the streams lie on two masters");
+    let mut drainer = Drainer::new(&app.app).unwrap();
+    for spool in [&held, &quiet, &spared] {
+        spool.ship(&spool.frame(0, 10)).await;
+        drain_to(&mut drainer, spool, 10).await;
+    }
+    held.ship(&held.frame(10, 10)).await;
+    cluster.signal(nodes[0], "-STOP");
+    // The first one finds out, which takes as long as a command may; the others must not wait for anything.
+    spared.ship(&spared.frame(10, 10)).await;
+    drain_to(&mut drainer, &spared, 20).await;
+    let started = Instant::now();
+    for number in 2..42 {
+        spared.ship(&spared.frame(10 * number, 10)).await;
+        drain_to(&mut drainer, &spared, 10 * (number + 1)).await;
+    }
+    let took = started.elapsed();
+    assert!(
+        took < Duration::from_secs(20),
+        "40 frames took {took:?}: each waits for the master that is away"
+    );
+    cluster.signal(nodes[0], "-CONT");
+    // It may be another server now, and know less: every watermark is told again, also of spools at rest.
+    quiet.set_watermark("1:0").await;
+    drain_to(&mut drainer, &quiet, 10).await;
+    drain_to(&mut drainer, &held, 20).await;
+    held.ship(&held.frame(0, 30)).await;
+    drain_to(&mut drainer, &held, 30).await;
+    while drainer.turn(SHARDS).await.unwrap() > 0 {}
+    assert_eq!(app.entries().await, 0, "what is committed is deleted");
+    app.drained(30 + 10 + 420).await;
 }
