@@ -38,6 +38,7 @@ pub const FAMILIES: &[(&str, &str)] = &[
     ("cp_drain_batch_seconds", "Time a batch took in Postgres"),
     ("cp_drain_lag_seconds", "How long the oldest frame of a batch had waited in its stream"),
     ("cp_fold_clicks_total", "Clicks folded into hourly counts and usage"),
+    ("cp_trade_deltas_folded_total", "Changes of sums of conversions and commissions that were folded"),
     ("cp_fold_strange_clicks_total", "Clicks that name an account that does not exist; not metered"),
     ("cp_capped_clicks_total", "Clicks above the cap of a link that billed far above its mean; not billed"),
     ("cp_fold_lag_seconds", "How long the oldest batch of a fold had waited"),

@@ -24,7 +24,7 @@ REVOKE INSERT, UPDATE, DELETE ON _sqlx_migrations FROM affiliateos_app;
 -- payouts-evm signs, follows and settles; a payout that failed gives its commissions and its money back, and says so.
 GRANT INSERT, UPDATE ON usdc_senders, usdc_transfers, usdc_transactions TO affiliateos_payouts;
 GRANT UPDATE ON payouts, commissions, conversions TO affiliateos_payouts;
-GRANT INSERT ON ledger_transfers TO affiliateos_payouts;
+GRANT INSERT ON ledger_transfers, trade_deltas TO affiliateos_payouts;
 GRANT INSERT, UPDATE ON ledger_accounts TO affiliateos_payouts;
 GRANT INSERT ON events, event_objects, event_outbox, event_feed, webhook_deliveries TO affiliateos_payouts;
 

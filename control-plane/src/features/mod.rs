@@ -21,6 +21,7 @@ pub mod programs;
 pub mod signers;
 pub mod stats;
 pub mod subscriptions;
+pub mod trade;
 pub mod usage;
 pub mod wallet;
 pub mod webhooks;

@@ -84,7 +84,7 @@ pub(super) fn all(seeded: &Seeded) -> Vec<List> {
         format!("{of_program}/affiliates"),
         &["status=pending", "status=rejected", "per_page=100&page=50"],
     );
-    add(Big, format!("{of_program}/payouts"), &[]);
+    add(Big, format!("{of_program}/payouts"), &["per_page=100&page=40"]);
     add(Big, format!("{of_program}/agent-runtimes"), &["from=2020-01-01"]);
     add(Big, format!("{of_program}/attribution-events"), &["agent_runtime=claude", "per_page=100&page=500"]);
     add(Busy, format!("/api/agents/{busy_id}/conversions"), &sales);
@@ -94,7 +94,11 @@ pub(super) fn all(seeded: &Seeded) -> Vec<List> {
         format!("/api/agents/{busy_id}/partnerships"),
         &["status=approved", "status=rejected", "per_page=100&page=90"],
     );
-    add(Busy, format!("/api/agents/{busy_id}/earnings"), &[]);
+    add(Busy, format!("/api/agents/{busy_id}/earnings"), &["per_page=100&page=90"]);
+    for reader in [Big, Busy] {
+        add(reader, "/api/agents/me/stats".to_owned(), &["days=7", "days=90"]);
+        add(reader, "/api/agents/me/weekly-digest".to_owned(), &[]);
+    }
     add(Busy, format!("/api/agents/{busy_id}/keys"), &[]);
     add(
         Busy,

@@ -55,6 +55,7 @@ pub(super) async fn seed(stack: &Stack, size: &Size) -> anyhow::Result<Seeded> {
     let mut conn = stack.database().await?.acquire().await?;
     conn.execute("SET session_replication_role = replica").await?;
     conn.execute(AssertSqlSafe(rows)).await.context("the rows could not be made")?;
+    conn.execute("SELECT rebuild_trade()").await?;
     conn.execute("VACUUM ANALYZE").await?;
     Ok(Seeded { anyone, big, busy, big_id, busy_id, program, partnership, webhook })
 }

@@ -38,6 +38,7 @@ const FEATURE_CALLS: &[(&str, &[&str])] = &[
     ("ledger", &[]),
     ("webhooks", &[]),
     ("audit", &[]),
+    ("trade", &[]),
     ("usage", &["ledger", "webhooks"]),
     ("wallet", &["ledger", "usage"]),
     ("agents", &["usage"]),
@@ -48,7 +49,7 @@ const FEATURE_CALLS: &[(&str, &[&str])] = &[
     ("partnerships", &["agents", "programs", "subscriptions", "webhooks"]),
     ("links", &["agents", "usage", "programs", "partnerships", "subscriptions", "webhooks"]),
     ("clicks", &["links", "usage"]),
-    ("commissions", &["programs", "partnerships", "ledger", "webhooks"]),
+    ("commissions", &["programs", "partnerships", "ledger", "trade", "webhooks"]),
     ("conversions", &["agents", "programs", "links", "clicks", "commissions", "usage", "webhooks"]),
     ("explain", &["clicks", "commissions", "conversions", "usage"]),
     ("attribution", &["agents", "programs", "partnerships", "links", "commissions", "conversions"]),
@@ -56,7 +57,7 @@ const FEATURE_CALLS: &[(&str, &[&str])] = &[
     ("network", &["agents", "programs", "partnerships", "subscriptions", "webhooks"]),
     ("matching", &["agents", "usage", "programs", "partnerships", "network", "webhooks"]),
     ("accounts", &["agents", "programs", "partnerships", "matching"]),
-    ("stats", &["ledger", "usage"]),
+    ("stats", &["ledger", "trade", "usage"]),
     ("signers", &[]),
 ];
 
@@ -69,6 +70,7 @@ const MONEY: &[&str] = &[
     "control-plane/src/features/payments/",
     "control-plane/src/features/payouts/",
     "control-plane/src/features/subscriptions/",
+    "control-plane/src/features/trade/",
     "control-plane/src/features/usage/",
     "control-plane/src/features/wallet/",
     "control-plane/src/stripe/",

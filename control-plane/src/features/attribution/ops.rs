@@ -11,7 +11,7 @@ use crate::features::conversions::model::EventType;
 use crate::features::conversions::ops::Report;
 use crate::features::{agents, commissions, conversions, links, partnerships, programs};
 use crate::money::Micros;
-use crate::page::{Page, Paged};
+use crate::page::{Page, PageQuery, Paged};
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 use shared::click_id::ClickIdKey;
@@ -315,8 +315,8 @@ pub async fn commissions(
     now: DateTime<Utc>,
 ) -> Result<(Vec<CommissionLine>, commissions::ops::Sums)> {
     let lines = queries::list_commissions(conn, publisher, status, before, limit).await?;
-    let groups = commissions::ops::earnings(conn, publisher, now).await?;
-    Ok((lines, commissions::ops::total(&groups)?))
+    let earned = commissions::ops::earnings(conn, publisher, now, PageQuery::default().checked()?).await?;
+    Ok((lines, earned.total))
 }
 
 /// Refuses everybody but the program's advertiser.

@@ -12,3 +12,6 @@ mod causes {
 mod pipeline {
     pub(super) mod queries;
 }
+mod sums {
+    pub(super) mod queries;
+}

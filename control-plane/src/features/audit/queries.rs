@@ -1,7 +1,8 @@
 //! The checks. Each gives the rows that break it, as JSON in one column `row`. Those of the ledger, of usage and
-//! of payouts are here; where money and commissions come from is in `causes`, how clicks get there in `pipeline`.
+//! of payouts are here; where money and commissions come from is in `causes`, how clicks get there in `pipeline`,
+//! what is kept beside rows in `sums`.
 
-use super::{causes, pipeline};
+use super::{causes, pipeline, sums};
 use crate::error::Result;
 use sqlx::PgConnection;
 
@@ -23,7 +24,7 @@ pub(crate) async fn rows(conn: &mut PgConnection, sql: &'static str) -> Result<V
 
 /// Every check.
 pub(crate) fn all() -> impl Iterator<Item = &'static Check> {
-    [CHECKS, causes::queries::CHECKS, pipeline::queries::CHECKS].into_iter().flatten()
+    [CHECKS, causes::queries::CHECKS, pipeline::queries::CHECKS, sums::queries::CHECKS].into_iter().flatten()
 }
 
 const CHECKS: &[Check] = &[

@@ -4,7 +4,9 @@
 
 use super::queries::{self, NewCommission};
 use crate::error::{Code, Error, Result};
-use crate::money::{Micros, OutOfRange};
+use crate::features::trade::queries::{self as trade, SumRow};
+use crate::money::Micros;
+use crate::page::{Page, Paged};
 use chrono::{DateTime, Utc};
 use shared::id::{AgentId, CommissionId, ConversionId, ProgramId};
 use sqlx::PgConnection;
@@ -62,22 +64,6 @@ pub struct Sums {
     pub reversed: Micros,
 }
 
-impl Sums {
-    /// Both together.
-    pub fn plus(self, other: Self) -> Result<Self, OutOfRange> {
-        Ok(Self {
-            conversions: self.conversions.checked_add(other.conversions).ok_or(OutOfRange)?,
-            pending: self.pending.plus(other.pending)?,
-            approved: self.approved.plus(other.approved)?,
-            payable: self.payable.plus(other.payable)?,
-            processing: self.processing.plus(other.processing)?,
-            paid: self.paid.plus(other.paid)?,
-            rejected: self.rejected.plus(other.rejected)?,
-            reversed: self.reversed.plus(other.reversed)?,
-        })
-    }
-}
-
 /// Sums with what they are told apart by.
 #[derive(Clone, Debug)]
 pub struct Group {
@@ -91,35 +77,58 @@ pub struct Group {
     pub sums: Sums,
 }
 
+/// What all groups come to, and a page of them.
+#[derive(Debug)]
+pub struct Summed {
+    /// All of them.
+    pub total: Sums,
+    /// Those of the page.
+    pub groups: Paged<Group>,
+}
+
 /// What an affiliate earned, program by program.
-pub async fn earnings(conn: &mut PgConnection, affiliate: AgentId, now: DateTime<Utc>) -> Result<Vec<Group>> {
-    Ok(queries::sum_by_program(conn, affiliate, now).await?.into_iter().map(group).collect())
+pub async fn earnings(
+    conn: &mut PgConnection,
+    affiliate: AgentId,
+    now: DateTime<Utc>,
+    page: Page,
+) -> Result<Summed> {
+    summed(trade::sum_by_program(conn, affiliate, now, page).await?, page)
 }
 
 /// What a program owes and paid, affiliate by affiliate.
-pub async fn owed(conn: &mut PgConnection, program: ProgramId, now: DateTime<Utc>) -> Result<Vec<Group>> {
-    Ok(queries::sum_by_affiliate(conn, program, now).await?.into_iter().map(group).collect())
+pub async fn owed(
+    conn: &mut PgConnection,
+    program: ProgramId,
+    now: DateTime<Utc>,
+    page: Page,
+) -> Result<Summed> {
+    summed(trade::sum_by_affiliate(conn, program, now, page).await?, page)
 }
 
-fn group(row: queries::SumRow) -> Group {
-    Group {
-        id: row.key,
-        name: row.name,
-        handle: row.handle,
-        sums: Sums {
-            conversions: row.conversions,
-            pending: row.pending,
-            approved: row.approved,
-            payable: row.payable,
-            processing: row.processing,
-            paid: row.paid,
-            rejected: row.rejected,
-            reversed: row.reversed,
-        },
+fn summed(rows: Vec<SumRow>, page: Page) -> Result<Summed> {
+    let mut rows = rows.into_iter();
+    let all = rows.next().filter(|row| row.key.is_none());
+    let all = all.ok_or_else(|| Error::bug(anyhow::anyhow!("sums came without their total")))?;
+    let (groups, total) = (all.groups, sums(&all));
+    let rows: Vec<_> = rows.map(group).collect();
+    Ok(Summed { total, groups: page.of_rows(rows, groups, |group| (0, group.id)) })
+}
+
+fn group(row: SumRow) -> Group {
+    let sums = sums(&row);
+    Group { id: row.key.unwrap_or_default(), name: row.name, handle: row.handle, sums }
+}
+
+fn sums(row: &SumRow) -> Sums {
+    Sums {
+        conversions: row.conversions,
+        pending: row.pending,
+        approved: row.approved,
+        payable: row.payable,
+        processing: row.processing,
+        paid: row.paid,
+        rejected: row.rejected,
+        reversed: row.reversed,
     }
-}
-
-/// The sum of groups.
-pub fn total(groups: &[Group]) -> Result<Sums> {
-    groups.iter().try_fold(Sums::default(), |sums, group| sums.plus(group.sums)).map_err(Error::bug)
 }

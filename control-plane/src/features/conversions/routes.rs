@@ -7,7 +7,8 @@ use super::queries::{self, Filter};
 use super::refunds;
 use super::wire::{
     ClickResponse, ConversionResponse, ConversionsQuery, DecideRequest, EarningsResponse,
-    ProgramPayoutsResponse, RefundRequest, RefundResponse, TrackClickRequest, TrackRequest, TrackedResponse,
+    ProgramPayoutsResponse, RefundRequest, RefundResponse, SumsQuery, TrackClickRequest, TrackRequest,
+    TrackedResponse,
 };
 use crate::app::App;
 use crate::auth;
@@ -331,20 +332,26 @@ async fn list_program_conversions(
 /// Your own: totals and program by program.
 #[utoipa::path(
     get, path = "/api/agents/{id}/earnings", tag = "agents", operation_id = "get_earnings",
-    params(("id" = uuid::Uuid, Path, description = "Your agent id")),
+    params(("id" = uuid::Uuid, Path, description = "Your agent id"), SumsQuery),
     responses(
         (status = 200, description = "The sums", body = EarningsResponse),
-        (status = 400, description = "invalid_id", body = ErrorBody),
+        (status = 400, description = "invalid_id, invalid_value", body = ErrorBody),
         (status = 401, description = "api_key_missing, api_key_invalid", body = ErrorBody),
         (status = 403, description = "not_owner: another agent", body = ErrorBody),
         (status = 404, description = "not_found", body = ErrorBody),
     ),
 )]
-async fn get_earnings(State(app): State<App>, caller: auth::Agent, Path(id): Path<AgentId>) -> Reply {
+async fn get_earnings(
+    State(app): State<App>,
+    caller: auth::Agent,
+    Path(id): Path<AgentId>,
+    query: Result<Query<SumsQuery>, ApiError>,
+) -> Reply {
     let mut conn = app.db_read().acquire().await?;
     must_be(&mut conn, caller.id, id).await?;
-    let groups = commissions::ops::earnings(&mut conn, id, app.clock().now()).await?;
-    Ok(respond::ok(&EarningsResponse::new(id, groups)?))
+    let Query(query) = query?;
+    let summed = commissions::ops::earnings(&mut conn, id, app.clock().now(), query.page()?).await?;
+    Ok(respond::ok(&EarningsResponse::new(id, summed)))
 }
 
 /// Sum up what a program owes and paid
@@ -352,10 +359,10 @@ async fn get_earnings(State(app): State<App>, caller: auth::Agent, Path(id): Pat
 /// Of a program you own: totals and affiliate by affiliate. POST /api/payouts/process pays what is payable.
 #[utoipa::path(
     get, path = "/api/programs/{id}/payouts", tag = "programs", operation_id = "get_program_payouts",
-    params(("id" = uuid::Uuid, Path, description = "The program's id")),
+    params(("id" = uuid::Uuid, Path, description = "The program's id"), SumsQuery),
     responses(
         (status = 200, description = "The sums", body = ProgramPayoutsResponse),
-        (status = 400, description = "invalid_id", body = ErrorBody),
+        (status = 400, description = "invalid_id, invalid_value", body = ErrorBody),
         (status = 401, description = "api_key_missing, api_key_invalid", body = ErrorBody),
         (status = 403, description = "not_owner: another's program", body = ErrorBody),
         (status = 404, description = "not_found", body = ErrorBody),
@@ -365,11 +372,13 @@ async fn get_program_payouts(
     State(app): State<App>,
     caller: auth::Agent,
     Path(id): Path<ProgramId>,
+    query: Result<Query<SumsQuery>, ApiError>,
 ) -> Reply {
     let mut conn = app.db_read().acquire().await?;
     must_own_program(&mut conn, caller.id, id).await?;
-    let groups = commissions::ops::owed(&mut conn, id, app.clock().now()).await?;
-    Ok(respond::ok(&ProgramPayoutsResponse::new(id, groups)?))
+    let Query(query) = query?;
+    let summed = commissions::ops::owed(&mut conn, id, app.clock().now(), query.page()?).await?;
+    Ok(respond::ok(&ProgramPayoutsResponse::new(id, summed)))
 }
 
 async fn list(conn: &mut PgConnection, filter: &Filter<'_>, query: &ConversionsQuery) -> Reply {

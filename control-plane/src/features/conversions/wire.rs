@@ -4,10 +4,9 @@ use super::model::{Conversion, Decision, EventType, Status};
 use super::ops::CURRENCY;
 use super::refunds::Refund;
 use crate::error::Result;
-use crate::features::commissions;
-use crate::features::commissions::ops::{Group, Sums};
+use crate::features::commissions::ops::{Summed, Sums};
 use crate::money::Micros;
-use crate::page::{Page, PageQuery};
+use crate::page::{PER_PAGE_MAX, Page, PageQuery, Pagination};
 use crate::time::At;
 use serde::{Deserialize, Serialize};
 use shared::id::{AgentId, ProgramId};
@@ -263,6 +262,30 @@ impl ConversionsQuery {
     }
 }
 
+/// Which page of sums; the total is of all of them on every page.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct SumsQuery {
+    /// Page, from 1; beyond 1,000 go on by cursor.
+    #[param(minimum = 1, maximum = 1000, default = 1)]
+    pub page: Option<i64>,
+    /// Rows of a page.
+    #[param(minimum = 1, maximum = 100, default = 100)]
+    pub per_page: Option<i64>,
+    /// `pagination.next_cursor` of the page before, instead of `page`.
+    #[param(pattern = "^[A-Za-z0-9_-]{44}$")]
+    pub cursor: Option<String>,
+}
+
+impl SumsQuery {
+    /// The page asked for.
+    pub fn page(&self) -> Result<Page> {
+        PageQuery { page: self.page, per_page: self.per_page.or(Some(PER_PAGE_MAX)) }
+            .checked_from(self.cursor.as_deref(), 0)
+    }
+}
+
 /// What commissions come to, by state, in dollars.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct SumsResponse {
@@ -308,8 +331,10 @@ pub struct EarningsResponse {
     pub currency: &'static str,
     /// Over all programs.
     pub totals: SumsResponse,
-    /// Program by program, the newest program first.
+    /// Program by program, the newest program first: a page of them.
     pub programs: Vec<ProgramEarnings>,
+    /// Where the page stands among all programs.
+    pub pagination: Pagination,
 }
 
 /// What an affiliate earned in one program.
@@ -333,8 +358,10 @@ pub struct ProgramPayoutsResponse {
     pub currency: &'static str,
     /// Over all affiliates.
     pub totals: SumsResponse,
-    /// Affiliate by affiliate, the newest first.
+    /// Affiliate by affiliate, the newest first: a page of them.
     pub affiliates: Vec<AffiliateEarnings>,
+    /// Where the page stands among all affiliates.
+    pub pagination: Pagination,
 }
 
 /// What a program owes and paid one affiliate.
@@ -353,28 +380,38 @@ pub struct AffiliateEarnings {
 
 impl EarningsResponse {
     /// From the sums by program.
-    pub fn new(agent: AgentId, groups: Vec<Group>) -> Result<Self> {
-        let totals = commissions::ops::total(&groups)?.into();
-        let programs = groups.into_iter().map(|group| ProgramEarnings {
+    pub fn new(agent: AgentId, summed: Summed) -> Self {
+        let programs = summed.groups.data.into_iter().map(|group| ProgramEarnings {
             program_id: group.id,
             program_name: group.name,
             sums: group.sums.into(),
         });
-        Ok(Self { agent_id: agent.uuid(), currency: CURRENCY, totals, programs: programs.collect() })
+        Self {
+            agent_id: agent.uuid(),
+            currency: CURRENCY,
+            totals: summed.total.into(),
+            programs: programs.collect(),
+            pagination: summed.groups.pagination,
+        }
     }
 }
 
 impl ProgramPayoutsResponse {
     /// From the sums by affiliate.
-    pub fn new(program: ProgramId, groups: Vec<Group>) -> Result<Self> {
-        let totals = commissions::ops::total(&groups)?.into();
-        let affiliates = groups.into_iter().map(|group| AffiliateEarnings {
+    pub fn new(program: ProgramId, summed: Summed) -> Self {
+        let affiliates = summed.groups.data.into_iter().map(|group| AffiliateEarnings {
             affiliate_id: group.id,
             affiliate_name: group.name,
             affiliate_handle: group.handle,
             sums: group.sums.into(),
         });
-        Ok(Self { program_id: program.uuid(), currency: CURRENCY, totals, affiliates: affiliates.collect() })
+        Self {
+            program_id: program.uuid(),
+            currency: CURRENCY,
+            totals: summed.total.into(),
+            affiliates: affiliates.collect(),
+            pagination: summed.groups.pagination,
+        }
     }
 }
 

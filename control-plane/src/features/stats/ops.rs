@@ -7,9 +7,10 @@ use super::wire::{
     ProgramClicks, SourceClicks, StatsResponse, WalletStats, WeeklyDigestResponse,
 };
 use crate::auth;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::features::ledger::model::{Account, CURRENCY};
 use crate::features::ledger::ops as ledger;
+use crate::features::trade::queries::{self as trade, Traded};
 use crate::features::usage;
 use shared::{ClickClass, Clock};
 use sqlx::PgConnection;
@@ -85,24 +86,43 @@ async fn sales(
     agent: auth::Agent,
     span: Span,
 ) -> Result<(Conversions, Commissions)> {
-    let conversions = |stats: ConversionStats| ConversionStats {
-        change_percent: change_percent(stats.total, stats.previous_total),
-        ..stats
-    };
-    let commissions = |stats: CommissionStats| CommissionStats {
-        change_percent: change_percent(stats.total.0, stats.previous_total.0),
-        ..stats
-    };
+    let hours = (span.before, span.from, span.to);
+    let sold = trade::sum_hours(conn, agent.id, false, hours).await?;
+    let reported = trade::sum_hours(conn, agent.id, true, hours).await?;
     Ok((
-        Conversions {
-            as_affiliate: conversions(queries::sum_conversions_of_affiliate(conn, agent.id, span).await?),
-            as_advertiser: conversions(queries::sum_conversions_of_advertiser(conn, agent.id, span).await?),
-        },
-        Commissions {
-            as_affiliate: commissions(queries::sum_commissions_of_affiliate(conn, agent.id, span).await?),
-            as_advertiser: commissions(queries::sum_commissions_of_advertiser(conn, agent.id, span).await?),
-        },
+        Conversions { as_affiliate: conversions(&sold), as_advertiser: conversions(&reported) },
+        Commissions { as_affiliate: commissions(&sold)?, as_advertiser: commissions(&reported)? },
     ))
+}
+
+fn conversions(traded: &Traded) -> ConversionStats {
+    let total = traded.leads + traded.sales;
+    ConversionStats {
+        total,
+        leads: traded.leads,
+        sales: traded.sales,
+        pending: traded.pending,
+        approved: traded.approved,
+        rejected: traded.rejected,
+        revenue: traded.revenue,
+        previous_total: traded.previous,
+        change_percent: change_percent(total, traded.previous),
+    }
+}
+
+fn commissions(traded: &Traded) -> Result<CommissionStats> {
+    let Traded { commissions_pending, commissions_approved, commissions_paid, commissions_previous, .. } =
+        *traded;
+    let open = commissions_pending.plus(commissions_approved).map_err(Error::bug)?;
+    let total = open.plus(commissions_paid).map_err(Error::bug)?;
+    Ok(CommissionStats {
+        total,
+        pending: commissions_pending,
+        approved: commissions_approved,
+        paid: commissions_paid,
+        previous_total: commissions_previous,
+        change_percent: change_percent(total.0, commissions_previous.0),
+    })
 }
 
 /// Sorts rows into their lists.

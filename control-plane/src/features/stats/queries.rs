@@ -1,7 +1,7 @@
-//! SQL of stats: hourly counts of links, daily ones of sources, conversions and commissions by their time.
+//! SQL of stats: hourly counts of links, daily ones of sources; conversions and commissions are summed by `trade`.
 
 use super::model::{Part, Span, Standing};
-use super::wire::{CommissionStats, ConversionStats, ReferralStats};
+use super::wire::ReferralStats;
 use crate::error::Result;
 use crate::money::Micros;
 use chrono::NaiveDate;
@@ -146,109 +146,6 @@ pub(super) async fn list_clicks_of_advertiser(
     .await?)
 }
 
-macro_rules! conversion_sums {
-    ($whose:literal) => {
-        concat!(
-            "SELECT count(*) FILTER (WHERE created_at >= $3) AS total,
-                    count(*) FILTER (WHERE created_at >= $3 AND event_type = 'lead') AS leads,
-                    count(*) FILTER (WHERE created_at >= $3 AND event_type = 'sale') AS sales,
-                    count(*) FILTER (WHERE created_at >= $3 AND status = 'pending') AS pending,
-                    count(*) FILTER (WHERE created_at >= $3 AND status IN ('approved', 'paid')) AS approved,
-                    count(*) FILTER (WHERE created_at >= $3 AND status IN ('rejected', 'reversed')) AS rejected,
-                    coalesce(sum(revenue_micros) FILTER (WHERE created_at >= $3 AND currency = 'usd'), 0)::BIGINT
-                        AS revenue,
-                    count(*) FILTER (WHERE created_at < $3) AS previous_total
-               FROM conversions ",
-            $whose,
-            " AND created_at >= $2 AND created_at < $4"
-        )
-    };
-}
-
-/// Leads and sales from an agent's own links.
-pub(super) async fn sum_conversions_of_affiliate(
-    conn: &mut PgConnection,
-    agent: AgentId,
-    span: Span,
-) -> Result<ConversionStats> {
-    Ok(sqlx::query_as(conversion_sums!("WHERE affiliate_id = $1"))
-        .bind(agent)
-        .bind(span.before)
-        .bind(span.from)
-        .bind(span.to)
-        .fetch_one(conn)
-        .await?)
-}
-
-/// Leads and sales in an agent's programs.
-pub(super) async fn sum_conversions_of_advertiser(
-    conn: &mut PgConnection,
-    agent: AgentId,
-    span: Span,
-) -> Result<ConversionStats> {
-    Ok(sqlx::query_as(conversion_sums!(
-        "WHERE program_id = ANY (ARRAY(SELECT id FROM programs WHERE advertiser_id = $1))"
-    ))
-    .bind(agent)
-    .bind(span.before)
-    .bind(span.from)
-    .bind(span.to)
-    .fetch_one(conn)
-    .await?)
-}
-
-macro_rules! commission_sums {
-    ($whose:literal) => {
-        concat!(
-            "SELECT coalesce(sum(amount_micros) FILTER (WHERE created_at >= $3 AND status <> 'rejected'), 0)::BIGINT
-                        AS total,
-                    coalesce(sum(amount_micros) FILTER (WHERE created_at >= $3 AND status = 'pending'), 0)::BIGINT
-                        AS pending,
-                    coalesce(sum(amount_micros) FILTER (WHERE created_at >= $3 AND status = 'approved'), 0)::BIGINT
-                        AS approved,
-                    coalesce(sum(amount_micros) FILTER (WHERE created_at >= $3 AND status = 'paid'), 0)::BIGINT
-                        AS paid,
-                    coalesce(sum(amount_micros) FILTER (WHERE created_at < $3 AND status <> 'rejected'), 0)::BIGINT
-                        AS previous_total
-               FROM commissions ",
-            $whose,
-            " AND currency = 'usd' AND created_at >= $2 AND created_at < $4"
-        )
-    };
-}
-
-/// Commissions an agent earned.
-pub(super) async fn sum_commissions_of_affiliate(
-    conn: &mut PgConnection,
-    agent: AgentId,
-    span: Span,
-) -> Result<CommissionStats> {
-    Ok(sqlx::query_as(commission_sums!("WHERE affiliate_id = $1"))
-        .bind(agent)
-        .bind(span.before)
-        .bind(span.from)
-        .bind(span.to)
-        .fetch_one(conn)
-        .await?)
-}
-
-/// Commissions an agent's programs owe or paid.
-pub(super) async fn sum_commissions_of_advertiser(
-    conn: &mut PgConnection,
-    agent: AgentId,
-    span: Span,
-) -> Result<CommissionStats> {
-    Ok(sqlx::query_as(commission_sums!(
-        "WHERE program_id = ANY (ARRAY(SELECT id FROM programs WHERE advertiser_id = $1))"
-    ))
-    .bind(agent)
-    .bind(span.before)
-    .bind(span.from)
-    .bind(span.to)
-    .fetch_one(conn)
-    .await?)
-}
-
 /// Who came by an agent's code, and what they earned.
 pub(super) async fn load_referral(
     conn: &mut PgConnection,
@@ -257,16 +154,25 @@ pub(super) async fn load_referral(
 ) -> Result<ReferralStats> {
     let (code, referred, referred_in_period, active, commissions): (String, i64, i64, i64, Micros) =
         sqlx::query_as(
-            "SELECT me.referral_code, count(came.id), count(came.id) FILTER (WHERE came.created_at >= $2),
-                    count(came.id) FILTER (WHERE earned.has_any), coalesce(sum(earned.amount), 0)::BIGINT
-               FROM agents AS me
-               LEFT JOIN agents AS came ON came.referred_by = me.id
-               LEFT JOIN LATERAL (
-                    SELECT count(*) > 0 AS has_any, sum(amount_micros) FILTER (WHERE status <> 'rejected') AS amount
-                      FROM commissions
-                     WHERE commissions.affiliate_id = came.id AND currency = 'usd') AS earned ON TRUE
-              WHERE me.id = $1
-              GROUP BY me.id",
+            "WITH came AS MATERIALIZED (
+                 SELECT id, created_at FROM agents WHERE referred_by = $1),
+             earned AS (
+                 SELECT count(*) FILTER (WHERE commissions > 0) AS active, coalesce(sum(micros), 0)::BIGINT AS micros
+                   FROM (SELECT affiliate_id, sum(commissions) AS commissions, sum(micros) AS micros
+                           FROM (SELECT affiliate_id, commissions,
+                                        pending_micros + owed_micros + processing_micros + paid_micros AS micros
+                                   FROM trade_sums
+                                  WHERE affiliate_id = ANY (ARRAY(SELECT id FROM came))
+                                  UNION ALL
+                                 SELECT affiliate_id, commissions,
+                                        pending_micros + owed_micros + processing_micros + paid_micros
+                                   FROM trade_deltas
+                                  WHERE affiliate_id = ANY (ARRAY(SELECT id FROM came))) AS parts
+                          GROUP BY affiliate_id) AS each)
+             SELECT agents.referral_code, (SELECT count(*) FROM came),
+                    (SELECT count(*) FROM came WHERE created_at >= $2), earned.active, earned.micros
+               FROM agents, earned
+              WHERE agents.id = $1",
         )
         .bind(agent)
         .bind(span.from)
@@ -288,8 +194,10 @@ pub(super) async fn load_standing(
          SELECT (SELECT count(*) FROM own WHERE status <> 'archived') AS programs,
                 (SELECT count(*) FROM partnerships WHERE affiliate_id = $1 AND status = 'approved') AS partnerships,
                 (SELECT count(*) FROM links WHERE affiliate_id = $1 AND deleted_at IS NULL) AS links,
-                (SELECT count(*) FROM commissions
-                  WHERE program_id = ANY (ARRAY(SELECT id FROM own)) AND status = 'pending') AS to_decide,
+                (SELECT coalesce(sum(pending), 0)::BIGINT
+                   FROM (SELECT pending FROM trade_hours WHERE agent_id = $1 AND advertiser
+                         UNION ALL
+                         SELECT pending FROM trade_deltas WHERE advertiser_id = $1) AS hours) AS to_decide,
                 (SELECT count(*) FROM partnerships
                   WHERE program_id = ANY (ARRAY(SELECT id FROM own)) AND status = 'pending') AS to_admit,
                 (SELECT coalesce(sum(over_limit), 0)::BIGINT FROM usage_months

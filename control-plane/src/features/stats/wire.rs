@@ -173,7 +173,7 @@ pub struct Conversions {
 }
 
 /// Leads and sales of one side.
-#[derive(Clone, Copy, Debug, Default, Serialize, ToSchema, sqlx::FromRow)]
+#[derive(Clone, Copy, Debug, Default, Serialize, ToSchema)]
 pub struct ConversionStats {
     /// All of them.
     pub total: i64,
@@ -192,7 +192,6 @@ pub struct ConversionStats {
     /// All of them in the span before.
     pub previous_total: i64,
     /// By how many percent `total` is above `previous_total`; null when that is 0.
-    #[sqlx(skip)]
     pub change_percent: Option<i64>,
 }
 
@@ -206,7 +205,7 @@ pub struct Commissions {
 }
 
 /// Commissions of one side that arose in the span, by where they are now.
-#[derive(Clone, Copy, Debug, Default, Serialize, ToSchema, sqlx::FromRow)]
+#[derive(Clone, Copy, Debug, Default, Serialize, ToSchema)]
 pub struct CommissionStats {
     /// All that is not rejected, what was taken back subtracted.
     pub total: Micros,
@@ -219,7 +218,6 @@ pub struct CommissionStats {
     /// `total` of the span before.
     pub previous_total: Micros,
     /// By how many percent `total` is above `previous_total`; null when that is 0.
-    #[sqlx(skip)]
     pub change_percent: Option<i64>,
 }
 

@@ -2,7 +2,7 @@
 
 use super::Job;
 use crate::features::{
-    clicks, conversions, matching, network, payments, payouts, signers, subscriptions, usage, wallet,
+    clicks, conversions, matching, network, payments, payouts, signers, subscriptions, trade, usage, wallet,
     webhooks,
 };
 use crate::web::idempotency;
@@ -16,6 +16,12 @@ pub const JOBS: &[Job] = &[
         every: Duration::from_secs(1),
         alone: false,
         run: |app| Box::pin(clicks::fold::job(app)),
+    },
+    Job {
+        name: "fold trade",
+        every: Duration::from_secs(1),
+        alone: true,
+        run: |app| Box::pin(trade::job(app)),
     },
     Job {
         name: "close months",

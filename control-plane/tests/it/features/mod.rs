@@ -15,6 +15,7 @@ mod programs;
 mod signers;
 pub(crate) mod stats;
 mod subscriptions;
+mod trade;
 mod usage;
 mod wallet;
 mod webhooks;

@@ -108,6 +108,13 @@ const FAULTS: &[(&str, &[&str])] = &[
     ("I27", &["DELETE FROM programs"]),
     ("I27", &["DELETE FROM links"]),
     ("I27", &["DELETE FROM agents WHERE name = 'Affiliate'"]),
+    ("I28", &["UPDATE trade_hours SET sales = sales + 1 WHERE advertiser"]),
+    ("I28", &["UPDATE trade_hours SET hour = hour + INTERVAL '1 hour' WHERE NOT advertiser"]),
+    ("I28", &["DELETE FROM trade_deltas WHERE sales > 0"]),
+    ("I28", &["UPDATE conversions SET revenue_micros = revenue_micros + 10000 WHERE event_type = 'sale'"]),
+    ("I29", &["UPDATE trade_sums SET owed_micros = owed_micros + 1"]),
+    ("I29", &["DELETE FROM trade_deltas WHERE paid_micros > 0"]),
+    ("I29", &["UPDATE commissions SET payout_id = NULL WHERE status = 'approved'"]),
     ("PRO", &["UPDATE agents SET tier = 'free'"]),
 ];
 
@@ -148,6 +155,7 @@ async fn world() -> TestApp {
         );
     };
     let sold = sell("order-1").await;
+    sqlx::query("SELECT fold_trade(NULL)").execute(app.app.db_worker()).await.unwrap();
     advertiser.post(&format!("/api/conversions/{sold}/refunds"), json!({"amount": 10})).await.expect(201);
     process("wallet").await;
     let address = json!({"address": "0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed"});

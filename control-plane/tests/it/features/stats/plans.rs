@@ -2,7 +2,7 @@
 
 use crate::harness::{Client, TestApp};
 
-const LARGE: [&str; 9] = [
+const LARGE: [&str; 11] = [
     "agents",
     "links",
     "link_hours",
@@ -12,6 +12,8 @@ const LARGE: [&str; 9] = [
     "partnerships",
     "payouts",
     "attribution_events",
+    "trade_hours",
+    "trade_sums",
 ];
 /// Postgres may settle on a general plan after five.
 const REQUESTS: usize = 7;
@@ -28,12 +30,15 @@ async fn seed(app: &TestApp, offer: &crate::harness::Offer) {
          SELECT gen_random_uuid(), id, 'Program', 'percentage', 1, 71, now(), now()
            FROM agents WHERE handle LIKE 'seed-%' ORDER BY handle LIMIT 200",
         "ANALYZE",
+        // Past the trigger that counts a program's affiliates, one by one.
+        "SET session_replication_role = replica",
         "INSERT INTO partnerships (id, program_id, affiliate_id, advertiser_id, status, created_at, updated_at)
          SELECT gen_random_uuid(), program.id, affiliate.id, program.advertiser_id, 'approved', now(), now()
            FROM (SELECT id, advertiser_id, row_number() OVER () AS n FROM programs WHERE name = 'Program') AS program
            JOIN (SELECT id, row_number() OVER () AS n FROM agents WHERE handle LIKE 'seed-%') AS affiliate
              ON affiliate.n % 200 + 1 = program.n
           WHERE affiliate.id <> program.advertiser_id",
+        "SET session_replication_role = origin",
         "INSERT INTO links (id, key, token, partnership_id, program_id, affiliate_id, advertiser_id, destination_url,
                             created_at, updated_at)
          SELECT gen_random_uuid(), row_number() OVER (), 'seed', id, program_id, affiliate_id, advertiser_id,
@@ -82,6 +87,7 @@ async fn seed(app: &TestApp, offer: &crate::harness::Offer) {
     .execute(&mut *connection)
     .await
     .unwrap();
+    sqlx::query("SELECT fold_trade(NULL)").execute(&mut *connection).await.unwrap();
     sqlx::query("SELECT pg_stat_force_next_flush()").execute(&mut *connection).await.unwrap();
     drop(connection);
     app.analyze().await;
@@ -133,9 +139,14 @@ async fn lists_and_sums_read_no_large_table_from_end_to_end() {
             [&offer.advertiser, &offer.affiliate].map(|client| (client, format!("/api/payouts{query}"))),
         );
     }
-    for list in
-        ["affiliates", "affiliates?status=approved", "payouts", "agent-runtimes", "attribution-events"]
-    {
+    for list in [
+        "affiliates",
+        "affiliates?status=approved",
+        "payouts",
+        "payouts?per_page=5&page=2",
+        "agent-runtimes",
+        "attribution-events",
+    ] {
         paths.push((&offer.advertiser, format!("/api/programs/{program}/{list}")));
     }
     for list in ["partnerships", "partnerships?status=approved", "earnings", "keys"] {
@@ -144,16 +155,14 @@ async fn lists_and_sums_read_no_large_table_from_end_to_end() {
     for list in ["links", "links?sub_id=x"] {
         paths.push((&offer.affiliate, format!("/api/partnerships/{partnership}/{list}")));
     }
-    let (sums, mut broken) = (format!("/api/programs/{program}/payouts"), Vec::new());
+    let mut broken = Vec::new();
     let mut before = app.scanned_rows().await;
     for (client, path) in paths {
         for _ in 0..REQUESTS {
             client.get(&path).await.expect(200);
         }
         let after = app.scanned_rows().await;
-        // The sums of a program name all its affiliates: with many of them, all agents are read at once.
-        let named = |table: &str| table == "agents" && path == sums;
-        let whole = LARGE.iter().filter(|table| after[**table] != before[**table] && !named(table));
+        let whole = LARGE.iter().filter(|table| after[**table] != before[**table]);
         broken.extend(whole.map(|table| format!("{path} reads {table} from end to end")));
         before = after;
     }
