@@ -6,12 +6,14 @@
 //! - `hooks`: webhooks to a thousand endpoints beside bad ones, and a worker killed in the middle
 //! - `million`: a million clicks through forty kills and an emptied Redis
 //! - `drain`: the drainer's throughput beside `COPY`
+//! - `bench`: what a redirect costs the edge, beside nginx, haproxy and varnish
 //!
 //! Traffic goes to loopback only.
 
 mod account;
 mod api;
 mod api_scale;
+mod bench;
 mod clicker;
 mod drain;
 mod faults;
@@ -47,6 +49,11 @@ enum Command {
     Million(million::Args),
     /// Measures the drainer beside a binary COPY of the same rows.
     Drain(drain::Args),
+    /// Measures the edge beside nginx, nginx with Lua and Redis, haproxy, varnish and a bare epoll loop.
+    Bench(bench::Args),
+    /// Redirects everything to one place; a rival of `bench`.
+    #[command(hide = true)]
+    Floor(bench::floor::Args),
 }
 
 #[expect(clippy::print_stdout, reason = "the report goes to standard output")]
@@ -76,6 +83,8 @@ fn main() -> ExitCode {
         Command::Hooks(args) => runtime.block_on(hooks::run(&args)),
         Command::Million(args) => runtime.block_on(million::run(&args)),
         Command::Drain(args) => runtime.block_on(drain::run(&args)),
+        Command::Bench(args) => runtime.block_on(bench::run(&args)),
+        Command::Floor(args) => bench::floor::run(&args),
     };
     match outcome {
         Ok(true) => ExitCode::SUCCESS,

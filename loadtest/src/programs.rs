@@ -16,6 +16,17 @@ const STOP_FOR: Duration = Duration::from_secs(30);
 
 /// Builds our programs with the profile this one was built with, and gives their folder.
 pub(crate) fn build() -> anyhow::Result<PathBuf> {
+    build_edge()?;
+    // Built apart: one build of both would unify their features and give the edge SQL.
+    build_one("control-plane")
+}
+
+/// Builds the edge alone.
+pub(crate) fn build_edge() -> anyhow::Result<PathBuf> {
+    build_one("tracker-edge")
+}
+
+fn build_one(package: &str) -> anyhow::Result<PathBuf> {
     let exe = std::env::current_exe().context("cannot find this program")?;
     let folder = exe.parent().context("this program has no folder")?.to_owned();
     let profile = match folder.file_name().and_then(|name| name.to_str()) {
@@ -24,16 +35,10 @@ pub(crate) fn build() -> anyhow::Result<PathBuf> {
         None => bail!("cannot tell the build profile from {}", folder.display()),
     };
     let status = Command::new("cargo")
-        .args(["build", "--quiet", "--profile", profile, "-p", "tracker-edge"])
+        .args(["build", "--quiet", "--profile", profile, "-p", package])
         .status()
         .context("cannot run cargo")?;
-    ensure!(status.success(), "tracker-edge does not build");
-    // Built apart: one build of both would unify their features and give the edge SQL.
-    let status = Command::new("cargo")
-        .args(["build", "--quiet", "--profile", profile, "-p", "control-plane"])
-        .status()
-        .context("cannot run cargo")?;
-    ensure!(status.success(), "control-plane does not build");
+    ensure!(status.success(), "{package} does not build");
     Ok(folder)
 }
 

@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::interrupt::Interrupt;
 use crate::layout::Layout;
 use crate::progress::say;
-use crate::servers::{self, Programs, faketime};
+use crate::servers::{self, Programs, faketime, rivals};
 
 /// Settings of `lab`.
 #[derive(Clone, Copy, Debug, clap::Args)]
@@ -15,16 +15,21 @@ pub struct Args {
     /// Also look for the library that fakes the time, and unpack it privately where it is missing.
     #[arg(long)]
     faketime: bool,
+    /// Also unpack the servers the edge is compared with.
+    #[arg(long)]
+    rivals: bool,
 }
 
 /// Prints where the servers' programs are, where their data may go and which account runs them.
 pub fn print(args: Args, servers: &servers::Args, layout: &Layout, interrupt: &Interrupt) -> Result<()> {
     let programs = Programs::ready(servers, layout, interrupt)?;
+    let rivals = args.rivals.then(|| rivals::ready(servers, layout, interrupt)).transpose()?;
     let account = layout.account.as_ref();
     let lab = json!({
         "postgres": programs.postgres.directory,
         "redis": programs.redis.directory,
         "faketime": args.faketime.then(|| faketime::ready(servers, layout, interrupt)).flatten(),
+        "rivals": rivals,
         "home": layout.home,
         "uid": account.map(|account| account.uid),
         "gid": account.map(|account| account.gid),

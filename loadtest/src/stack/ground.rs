@@ -19,15 +19,18 @@ pub(crate) struct Lab {
     pub(crate) redis: PathBuf,
     /// The library that fakes the time for a program it is loaded into, where there is one.
     pub(crate) faketime: Option<PathBuf>,
+    /// The folder the edge's rivals were unpacked in, if asked for.
+    pub(crate) rivals: Option<PathBuf>,
     home: PathBuf,
     account: Option<(u32, u32)>,
 }
 
 impl Lab {
-    fn find(faketime: bool) -> anyhow::Result<Self> {
+    /// Asks; `further` is what is wanted besides Postgres and Redis.
+    pub(crate) fn find(further: &[&str]) -> anyhow::Result<Self> {
         let output = Command::new("cargo")
             .args(["xtask", "lab"])
-            .args(faketime.then_some("--faketime"))
+            .args(further)
             .stderr(Stdio::inherit())
             .output()
             .context("cannot run cargo xtask")?;
@@ -42,9 +45,17 @@ impl Lab {
             postgres: path("postgres")?,
             redis: path("redis")?,
             faketime: lab["faketime"].as_str().map(PathBuf::from),
+            rivals: lab["rivals"].as_str().map(PathBuf::from),
             home: path("home")?,
             account: number("uid").zip(number("gid")),
         })
+    }
+
+    /// A new folder for one run, below where data may go.
+    pub(crate) fn folder(&self, name: &str) -> anyhow::Result<PathBuf> {
+        let folder = self.home.join(format!("{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).context("cannot make the run's folder")?;
+        Ok(folder)
     }
 
     /// What makes a program take its time from a file.
@@ -94,10 +105,9 @@ pub(crate) struct Ground {
 impl Ground {
     /// Finds the servers (and the library that fakes the time, if wanted), builds our programs, and migrates the database to be copied.
     pub(crate) async fn prepare(faketime: bool) -> anyhow::Result<Arc<Self>> {
-        let lab = Lab::find(faketime)?;
+        let lab = Lab::find(if faketime { &["--faketime"] } else { &[] })?;
         let binaries = programs::build()?;
-        let folder = lab.home.join(format!("load-{}", std::process::id()));
-        std::fs::create_dir_all(&folder).context("cannot make the run's folder")?;
+        let folder = lab.folder("load")?;
         let ground = Self { template: folder.join("template"), folder, lab, binaries };
         let [port] = free_ports()?;
         let mut postgres = Postgres::new(&ground.lab, &ground.template, port, &[]);

@@ -141,7 +141,8 @@ fn seconds_to_month_end() -> i64 {
     (next.and_time(NaiveTime::MIN).and_utc() - now).num_seconds()
 }
 
-const fn local(port: u16) -> SocketAddr {
+/// A port on loopback.
+pub(crate) const fn local(port: u16) -> SocketAddr {
     SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), port)
 }
 

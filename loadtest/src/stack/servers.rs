@@ -198,6 +198,11 @@ impl Redis {
         self.port
     }
 
+    /// Its process id, while it runs.
+    pub(crate) fn id(&self) -> Option<u32> {
+        self.child.as_ref().map(Child::id)
+    }
+
     /// Starts it.
     pub(crate) fn start(&mut self) -> anyhow::Result<()> {
         let child = self

@@ -26,7 +26,15 @@ pub struct Missing {
     pub redis: bool,
     /// The library that fakes the time, for tests of clocks.
     pub faketime: bool,
+    /// The redirecting servers a benchmark compares the edge with.
+    pub rivals: bool,
 }
+
+/// The rivals' packages: programs, and the modules that are no libraries by name.
+const RIVALS: [&str; 6] =
+    ["nginx", "libnginx-mod-http-lua", "lua-resty-core", "lua-resty-lrucache", "haproxy", "varnish"];
+/// The rivals' programs.
+const RIVAL_PROGRAMS: [&str; 3] = ["nginx", "haproxy", "varnishd"];
 
 impl fmt::Display for Missing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -34,6 +42,7 @@ impl fmt::Display for Missing {
             (self.postgres, "PostgreSQL 15 or newer"),
             (self.redis, "Redis 7 or newer"),
             (self.faketime, "libfaketime"),
+            (self.rivals, "nginx with Lua, haproxy and varnish"),
         ];
         let names: Vec<&str> = names.iter().filter(|(wanted, _)| *wanted).map(|(_, name)| *name).collect();
         f.write_str(&names.join(" and "))
@@ -109,6 +118,12 @@ fn by_hand(missing: Missing) -> String {
             line.push_str(name);
         }
     }
+    if missing.rivals {
+        for package in RIVALS {
+            line.push(' ');
+            line.push_str(package);
+        }
+    }
     line.push('\n');
     if command.starts_with("apt") {
         line.push_str(
@@ -181,6 +196,9 @@ impl<'a> Apt<'a> {
         }
         if missing.faketime {
             wanted.push("libfaketime".to_owned());
+        }
+        if missing.rivals {
+            wanted.extend(RIVALS.map(str::to_owned));
         }
         let plan = self.read(
             self.command("apt-get").args(["install", "--simulate", "--no-install-recommends"]).args(&wanted),
@@ -288,21 +306,23 @@ fn programs(packages: &Path) -> Vec<PathBuf> {
         .into_iter()
         .map(|version| version.join("bin"))
         .collect();
-    directories.push(packages.join("usr/bin"));
+    directories.extend(["usr/bin", "usr/sbin"].map(|part| packages.join(part)));
     let wanted = |path: &PathBuf| {
         let in_postgres = path.starts_with(packages.join("usr/lib/postgresql"));
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        in_postgres || name.starts_with("redis-")
+        in_postgres || name.starts_with("redis-") || RIVAL_PROGRAMS.contains(&name)
     };
     directories.iter().flat_map(|directory| entries(directory)).filter(wanted).collect()
 }
 
-/// Directories of unpacked libraries: `usr/lib/x86_64-linux-gnu` and the like.
+/// Directories of unpacked libraries: `usr/lib/x86_64-linux-gnu` and the like, and varnish's own below it.
 fn library_dirs(packages: &Path) -> Vec<PathBuf> {
     ["usr/lib", "lib"]
         .iter()
         .flat_map(|parent| entries(&packages.join(parent)))
         .filter(|path| path.file_name().is_some_and(|name| name.to_string_lossy().contains("-linux-")))
+        .flat_map(|path| [path.join("varnish"), path])
+        .filter(|path| path.is_dir())
         .collect()
 }
 

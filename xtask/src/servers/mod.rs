@@ -10,6 +10,7 @@ pub mod install;
 pub mod ports;
 pub mod postgres;
 pub mod redis;
+pub mod rivals;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -50,8 +51,12 @@ impl Programs {
         if let (Some(postgres), Some(redis)) = (&postgres, &redis) {
             return Ok(Self { postgres: postgres.clone(), redis: redis.clone() });
         }
-        let missing =
-            install::Missing { postgres: postgres.is_none(), redis: redis.is_none(), faketime: false };
+        let missing = install::Missing {
+            postgres: postgres.is_none(),
+            redis: redis.is_none(),
+            faketime: false,
+            rivals: false,
+        };
         note(format!("  ! not found on this machine: {missing}"));
         install::install(missing, args.no_install, layout, interrupt)?;
         let places = [layout.packages().join("bin")];
