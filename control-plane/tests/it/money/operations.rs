@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 use shared::id::EventId;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use tokio::sync::{Mutex, Semaphore};
+use tokio::sync::{Mutex, RwLock, Semaphore};
 
 const WORKERS: u64 = 40;
 /// Operations at one moment: no more than a pool has connections, because a request that waits too long for
@@ -50,6 +50,8 @@ struct World {
     /// Operations by name: those that took effect, and those that were refused.
     tally: std::sync::Mutex<BTreeMap<&'static str, (usize, usize)>>,
     gate: Semaphore,
+    /// Held while two requests under one key are on their way: a day between them, and the key is forgotten.
+    same_day: RwLock<()>,
 }
 
 impl World {
@@ -86,8 +88,9 @@ impl World {
         let chain = SimulatedChain::seeded(seed);
         let payer = Worker::new(app.app.db_worker().clone(), app.clock.clone(), chain, policy);
         let drainer = Mutex::new(Drainer::new(&app.app).unwrap());
-        let gate = Semaphore::new(AT_ONCE);
-        let world = Self { app, offers, edges, drainer, payer, tally: std::sync::Mutex::default(), gate };
+        let (gate, same_day) = (Semaphore::new(AT_ONCE), RwLock::default());
+        let tally = std::sync::Mutex::default();
+        let world = Self { app, offers, edges, drainer, payer, tally, gate, same_day };
         for edge in &world.edges {
             for _ in 0..20 {
                 world.ship_to(&mut *edge.lock().await, 495).await;
@@ -157,7 +160,9 @@ impl World {
             let request = advertiser.request("POST", "/api/wallet/topup").header("Idempotency-Key", &key);
             advertiser.send(request.json(&body))
         };
+        let same_day = self.same_day.read().await;
         let (one, other) = tokio::join!(send(), send());
+        drop(same_day);
         assert_eq!(
             (one.status, other.status, &one.body["id"]),
             (201, 201, &other.body["id"]),
@@ -338,7 +343,11 @@ impl World {
     }
 
     async fn jobs(&self, chance: &mut Chance) {
-        self.app.clock.advance(TimeDelta::hours(chance.below(14) as i64));
+        let hours = TimeDelta::hours(chance.below(14) as i64);
+        {
+            let _nobody_between = self.same_day.write().await;
+            self.app.clock.advance(hours);
+        }
         for _ in 0..3 {
             renewal::job(self.app.app.clone()).await.unwrap();
         }

@@ -125,10 +125,10 @@ async fn the_unit_after_the_allowance_for_an_unfunded_a_funded_and_a_pro_agent()
         assert_eq!(usage["conversions"]["used"], if name == "unfunded" { 100 } else { 101 });
         assert_eq!(usage["matching_requests"]["used"], if name == "unfunded" { 50 } else { 51 });
     }
-    println!("{:<10}{:<40}{:<40}{:<40}", "", "click 10,001", "conversion 101", "matching request 51");
+    println!("{:<10}{:<44}{:<44}{:<44}", "", "click 10,001", "conversion 101", "matching request 51");
     for (name, cells) in &table {
         let cells = cells.each_ref().map(|(what, micros)| format!("{what}, {micros} micro-dollars"));
-        println!("{name:<10}{:<40}{:<40}{:<40}", cells[0], cells[1], cells[2]);
+        println!("{name:<10}{:<44}{:<44}{:<44}", cells[0], cells[1], cells[2]);
     }
     let refused = ("402 free_tier_limit_reached", json!(0));
     assert_eq!(
