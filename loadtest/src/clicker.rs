@@ -40,8 +40,8 @@ pub(crate) struct Outcome {
     pub(crate) wrong: Vec<String>,
     /// Attempts to connect that were refused.
     pub(crate) refused: u64,
-    /// Time from request to reply of acknowledged clicks, in microseconds, unsorted.
-    pub(crate) latencies_us: Vec<u32>,
+    /// How long the replies of acknowledged clicks took, unsorted.
+    pub(crate) latencies: Vec<Latency>,
 }
 
 impl Outcome {
@@ -51,8 +51,17 @@ impl Outcome {
         self.unknown += other.unknown;
         self.wrong.extend(other.wrong);
         self.refused += other.refused;
-        self.latencies_us.extend(other.latencies_us);
+        self.latencies.extend(other.latencies);
     }
+}
+
+/// How long a reply took.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Latency {
+    /// In which second of the load the click was due.
+    pub(crate) second: u32,
+    /// From when it was due to its whole reply, in microseconds.
+    pub(crate) us: u32,
 }
 
 /// Progress others may watch.
@@ -154,7 +163,9 @@ async fn click(target: &Target, load: Load, begin: Begin, progress: &Progress) -
                 if closes || load.one_each {
                     connection = None;
                 }
-                outcome.latencies_us.push(u32::try_from(due.elapsed().as_micros()).unwrap_or(u32::MAX));
+                let second = due.saturating_duration_since(begin.at).as_secs() as u32;
+                let us = u32::try_from(due.elapsed().as_micros()).unwrap_or(u32::MAX);
+                outcome.latencies.push(Latency { second, us });
                 outcome.acknowledged.push(number);
                 progress.acknowledged.fetch_add(1, Ordering::Relaxed);
             }
@@ -223,10 +234,45 @@ fn check(head: &str, location: &str) -> anyhow::Result<bool> {
     if located { Ok(closes) } else { bail!("another place") }
 }
 
-/// The p-th percentile (0 to 100) of unsorted latencies, in microseconds; 0 when there are none.
-pub(crate) fn percentile_us(latencies_us: &mut [u32], percent: f64) -> u32 {
-    latencies_us.sort_unstable();
-    let last = latencies_us.len().saturating_sub(1);
+/// The p-th percentile (0 to 100) of all, in microseconds; 0 when there are none.
+pub(crate) fn percentile_us(latencies: &[Latency], percent: f64) -> u32 {
+    let mut sorted: Vec<_> = latencies.iter().map(|latency| latency.us).collect();
+    sorted.sort_unstable();
+    let last = sorted.len().saturating_sub(1);
     let at = (last as f64 * percent / 100.0).round() as usize;
-    latencies_us.get(at).copied().unwrap_or(0)
+    sorted.get(at).copied().unwrap_or(0)
+}
+
+/// Seconds with fewer clicks say nothing about their slowest hundredth.
+const WINDOW_MIN: usize = 100;
+
+/// The p99 of each second, from the quickest second to the slowest, in microseconds.
+pub(crate) fn p99s_us(latencies: &[Latency]) -> Vec<u32> {
+    let mut sorted = latencies.to_vec();
+    sorted.sort_unstable_by_key(|latency| (latency.second, latency.us));
+    let seconds = sorted.chunk_by(|a, b| a.second == b.second).filter(|second| second.len() >= WINDOW_MIN);
+    let mut p99s: Vec<u32> = seconds
+        .filter_map(|second| second.get((second.len() - 1) * 99 / 100).map(|latency| latency.us))
+        .collect();
+    p99s.sort_unstable();
+    p99s
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_second_has_a_p99_of_its_own() {
+        let mut latencies: Vec<_> = (0..3_u32)
+            .flat_map(|second| {
+                (0..200).map(move |nth| Latency { second, us: 100 * (3 - second) + nth % 100 })
+            })
+            .collect();
+        // The machine stood still for a moment, in one second; another has hardly begun.
+        latencies.extend((0..20).map(|_| Latency { second: 1, us: 50_000 }));
+        latencies.push(Latency { second: 3, us: 9 });
+        assert_eq!(p99s_us(&latencies), [198, 398, 50_000]);
+        assert_eq!(p99s_us(&[]), [0; 0]);
+    }
 }

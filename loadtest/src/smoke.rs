@@ -66,12 +66,8 @@ pub(crate) async fn run(args: &Args) -> anyhow::Result<bool> {
         took.as_secs_f64(),
         outcome.unknown
     ));
-    let mut latencies = outcome.latencies_us;
-    say(&format!(
-        "p50 {} µs, p99 {} µs",
-        percentile_us(&mut latencies, 50.0),
-        percentile_us(&mut latencies, 99.0)
-    ));
+    let latencies = outcome.latencies;
+    say(&format!("p50 {} µs, p99 {} µs", percentile_us(&latencies, 50.0), percentile_us(&latencies, 99.0)));
     for wrong in &outcome.wrong {
         say(&format!("wrong reply: {wrong}"));
     }

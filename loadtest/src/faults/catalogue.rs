@@ -473,3 +473,20 @@ pub(super) const CATALOGUE: &[Fault] = &[
         Box::pin(links::made_up_tokens(scene))
     }),
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_fault_of_the_pipeline_has_its_row() {
+        for number in 1..=49 {
+            let prefix = format!("f{number:02}_");
+            assert!(CATALOGUE.iter().any(|fault| fault.name.starts_with(&prefix)), "{prefix} is missing");
+        }
+        let mut names: Vec<_> = CATALOGUE.iter().map(|fault| fault.name).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), CATALOGUE.len(), "two faults of one name");
+    }
+}

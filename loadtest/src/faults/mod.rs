@@ -11,7 +11,7 @@ mod report;
 mod scene;
 
 use crate::account;
-use crate::clicker::{self, Load, Outcome, Progress, Target, percentile_us};
+use crate::clicker::{self, Load, Outcome, Progress, Target, p99s_us};
 use crate::say;
 use crate::stack::ground::Ground;
 use crate::stack::{Options, Stack};
@@ -29,6 +29,8 @@ const AFTERWARDS: Duration = Duration::from_secs(1);
 /// What is on its way when the last click is counted may take so long to be reported.
 const SETTLED_FOR: Duration = Duration::from_secs(45);
 const SETTLED_PAUSE: Duration = Duration::from_millis(300);
+/// A fault with everything around it, the slowest tests included.
+const ROW_FOR: Duration = Duration::from_mins(8);
 
 /// Settings of `faults`.
 #[derive(clap::Args)]
@@ -44,15 +46,22 @@ pub(crate) struct Args {
     /// Clicks a second, in the baseline and under the fault; 1,000, or 500 in a quick run.
     #[arg(long, env = "AOS_FAULTS_RATE")]
     rate: Option<u32>,
+    /// Seconds an outage lasts; 8, or 3 in a quick run.
+    #[arg(long, env = "AOS_FAULTS_OUTAGE")]
+    outage: Option<u64>,
+    /// Strokes of a fault that comes again and again; 5, or 2 in a quick run.
+    #[arg(long, env = "AOS_FAULTS_STROKES")]
+    strokes: Option<u32>,
 }
 
 impl Args {
     fn pace(&self) -> Pace {
         let pace = Pace {
-            baseline: Duration::from_secs(3),
-            outage: Duration::from_secs(8),
+            // Five windows: one that the machine spoils is not the one in the middle.
+            baseline: Duration::from_secs(5),
+            outage: Duration::from_secs(self.outage.unwrap_or(8)),
             breath: Duration::from_millis(700),
-            strokes: 5,
+            strokes: self.strokes.unwrap_or(5),
             rate: self.rate.unwrap_or(1_000),
             quick: false,
         };
@@ -61,9 +70,9 @@ impl Args {
         }
         Pace {
             baseline: Duration::from_secs(1),
-            outage: Duration::from_secs(3),
+            outage: Duration::from_secs(self.outage.unwrap_or(3)),
             breath: Duration::from_millis(400),
-            strokes: 2,
+            strokes: self.strokes.unwrap_or(2),
             rate: self.rate.unwrap_or(500),
             quick: true,
         }
@@ -91,27 +100,43 @@ pub(crate) async fn run(args: &Args) -> anyhow::Result<bool> {
     let mut rows = Vec::new();
     for fault in wanted {
         say(&format!("{}: {}", fault.name, fault.summary));
-        let row = match cause(&ground, fault, args.pace()).await {
-            Ok(row) => row,
-            Err(error) => Row {
-                name: fault.name,
-                figures: None,
-                notes: Vec::new(),
-                verdict: Verdict::Failed(format!("{error:#}")),
-            },
-        };
-        say(&format!("  {}", row.verdict));
+        let started = Instant::now();
+        let mut row = outcome_of(&ground, fault, args.pace()).await.unwrap_or_else(|error| Row {
+            name: fault.name,
+            figures: None,
+            notes: Vec::new(),
+            verdict: Verdict::Failed(format!("{error:#}")),
+            took: Duration::ZERO,
+        });
+        row.took = started.elapsed();
+        say(&format!("  {} ({:.0} s)", row.verdict, row.took.as_secs_f64()));
         rows.push(row);
     }
     report::print(&rows);
     Ok(!rows.iter().any(|row| matches!(row.verdict, Verdict::Failed(_))))
 }
 
+/// Causes a fault in a task of its own: whatever becomes of it, the next one has its turn.
+async fn outcome_of(ground: &Arc<Ground>, fault: &'static Fault, pace: Pace) -> anyhow::Result<Row> {
+    let ground = Arc::clone(ground);
+    let causing = tokio::spawn(async move {
+        let caused = tokio::time::timeout(ROW_FOR, cause(&ground, fault, pace)).await;
+        caused.unwrap_or_else(|_| Err(anyhow::anyhow!("it did not end within {ROW_FOR:?}")))
+    });
+    causing.await.context("it panicked")?
+}
+
 async fn cause(ground: &Arc<Ground>, fault: &'static Fault, pace: Pace) -> anyhow::Result<Row> {
     for need in fault.needs {
         if let Err(reason) = need.check(ground) {
             let verdict = Verdict::Skipped(format!("{reason:#}"));
-            return Ok(Row { name: fault.name, figures: None, notes: Vec::new(), verdict });
+            return Ok(Row {
+                name: fault.name,
+                figures: None,
+                notes: Vec::new(),
+                verdict,
+                took: Duration::ZERO,
+            });
         }
     }
     let mut options = Options::default();
@@ -128,6 +153,7 @@ async fn cause(ground: &Arc<Ground>, fault: &'static Fault, pace: Pace) -> anyho
                 figures: None,
                 notes: vec![format!("{passed} tests")],
                 verdict: Verdict::Passed,
+                took: Duration::ZERO,
             });
             (row, stack)
         }
@@ -206,12 +232,12 @@ async fn play(
         per_second: Some(pace.rate),
         one_each: fault.one_each,
     };
-    let mut baseline = phase(&target, load, &progress, async {
+    let baseline = phase(&target, load, &progress, async {
         tokio::time::sleep(pace.baseline).await;
         Ok(())
     })
     .await?;
-    let mut during = phase(&target, load, &progress, async {
+    let during = phase(&target, load, &progress, async {
         inject(scene).await?;
         tokio::time::sleep(AFTERWARDS).await;
         Ok(())
@@ -228,8 +254,8 @@ async fn play(
     let figures = Figures {
         acknowledged: acknowledged.len() as u64,
         success: during.acknowledged.len() as f64 / sent.max(1) as f64,
-        p99_us: percentile_us(&mut during.latencies_us, 99.0),
-        baseline_p99_us: percentile_us(&mut baseline.latencies_us, 99.0),
+        p99s_us: p99s_us(&during.latencies),
+        baseline_p99s_us: p99s_us(&baseline.latencies),
         reconcile: reconcile(&scene.stack).await?,
         account,
     };
@@ -237,7 +263,8 @@ async fn play(
     if fault.refused_max < during.refused && matches!(verdict, Verdict::Passed) {
         verdict = Verdict::Failed(format!("{} connections were refused", during.refused));
     }
-    Ok(Row { name: fault.name, figures: Some(figures), notes: std::mem::take(&mut scene.notes), verdict })
+    let notes = std::mem::take(&mut scene.notes);
+    Ok(Row { name: fault.name, figures: Some(figures), notes, verdict, took: Duration::ZERO })
 }
 
 /// Asks `control-plane reconcile` until it is content; else what it says.

@@ -4,6 +4,7 @@ use super::catalogue::Fault;
 use crate::account::Account;
 use crate::clicker::Outcome;
 use crate::say;
+use std::time::Duration;
 
 /// What came of one fault.
 pub(super) struct Row {
@@ -15,6 +16,8 @@ pub(super) struct Row {
     pub(super) notes: Vec<String>,
     /// Whether it was survived.
     pub(super) verdict: Verdict,
+    /// How long it took, with everything around it.
+    pub(super) took: Duration,
 }
 
 /// What was measured.
@@ -25,10 +28,10 @@ pub(super) struct Figures {
     pub(super) account: Account,
     /// Share of the redirects that succeeded while it lasted.
     pub(super) success: f64,
-    /// Of the redirects while it lasted.
-    pub(super) p99_us: u32,
-    /// Of the redirects before.
-    pub(super) baseline_p99_us: u32,
+    /// The redirects' p99 of each second while it lasted, sorted.
+    pub(super) p99s_us: Vec<u32>,
+    /// The same before.
+    pub(super) baseline_p99s_us: Vec<u32>,
     /// What `control-plane reconcile --settled` said, when it was not content.
     pub(super) reconcile: Option<String>,
 }
@@ -46,7 +49,9 @@ pub(super) enum Verdict {
 /// Below it two noisy cores prove nothing about a p99.
 const P99_FLOOR_US: u32 = 10_000;
 
-/// Judges by the counts. The p99 decides where `timed` says so: on a machine that nobody else works on.
+/// Judges by the counts. The p99 decides where `timed` says so: the median of its seconds against the median of
+/// the seconds before. A second that the machine spoils for everybody moves neither; an edge that waits for what
+/// has failed does, since that lasts. The worst second is in the table for whoever looks.
 pub(super) fn judge(fault: &Fault, figures: &Figures, during: &Outcome, timed: bool) -> Verdict {
     let account = &figures.account;
     let kept_back = account.declared_loss + account.parked;
@@ -78,11 +83,16 @@ pub(super) fn judge(fault: &Fault, figures: &Figures, during: &Outcome, timed: b
     if figures.success < fault.success_min {
         wrong.push(format!("only {:.3} % of redirects succeeded", figures.success * 100.0));
     }
-    let p99_limit_us = (2 * figures.baseline_p99_us).max(P99_FLOOR_US);
-    if timed && fault.success_min > 0.0 && figures.p99_us > p99_limit_us {
-        wrong.push(format!("p99 {} µs against {} µs before", figures.p99_us, figures.baseline_p99_us));
+    let (p99_us, before_us) = (median(&figures.p99s_us), median(&figures.baseline_p99s_us));
+    if timed && fault.success_min > 0.0 && p99_us > (2 * before_us).max(P99_FLOOR_US) {
+        wrong.push(format!("p99 {p99_us} µs against {before_us} µs before"));
     }
     if wrong.is_empty() { Verdict::Passed } else { Verdict::Failed(wrong.join("; ")) }
+}
+
+/// The middle of sorted figures; 0 when there are none.
+fn median(sorted: &[u32]) -> u32 {
+    sorted.get(sorted.len() / 2).copied().unwrap_or(0)
 }
 
 impl std::fmt::Display for Verdict {
@@ -95,24 +105,27 @@ impl std::fmt::Display for Verdict {
     }
 }
 
-/// Prints the table, and how many were survived.
+/// Prints the table, as RESULTS.md has it, and how many were survived.
 pub(super) fn print(rows: &[Row]) {
     say("");
-    say(&format!(
-        "{:<28} {:>8} {:>8} {:>5} {:>7} {:>9} {:>9} {:>9} {:>7}  verdict",
-        "fault", "acked", "stored", "lost", "doubled", "success", "p99 ms", "base ms", "heal s"
-    ));
+    say(
+        "| fault | acknowledged | stored | lost | doubled | success | p99 ms | before | worst s | caught up after, s | took, s | verdict |",
+    );
+    say("|---|---|---|---|---|---|---|---|---|---|---|---|");
     for row in rows {
-        let figures = row.figures.as_ref().map_or_else(|| " ".repeat(70), Figures::line);
+        let figures = row.figures.as_ref().map_or_else(|| "| ".repeat(9), Figures::line);
         let notes = if row.notes.is_empty() { String::new() } else { format!(" ({})", row.notes.join("; ")) };
-        say(&format!("{:<28} {figures}  {}{notes}", row.name, row.verdict));
+        let verdict = format!("{}{notes}", row.verdict).replace('|', "/").replace('\n', " ");
+        say(&format!("| {} {figures}| {:.0} | {} |", row.name, row.took.as_secs_f64(), verdict));
     }
     let count = |wanted: fn(&Verdict) -> bool| rows.iter().filter(|row| wanted(&row.verdict)).count();
+    say("");
     say(&format!(
-        "faults survived: {}, not survived: {}, skipped: {}",
+        "faults survived: {}, not survived: {}, skipped: {}; {:.0} minutes",
         count(|verdict| matches!(verdict, Verdict::Passed)),
         count(|verdict| matches!(verdict, Verdict::Failed(_))),
-        count(|verdict| matches!(verdict, Verdict::Skipped(_)))
+        count(|verdict| matches!(verdict, Verdict::Skipped(_))),
+        rows.iter().map(|row| row.took.as_secs_f64()).sum::<f64>() / 60.0
     ));
 }
 
@@ -121,14 +134,16 @@ impl Figures {
         let account = &self.account;
         // What was declared is no loss that nobody knows of.
         let lost = account.lost.saturating_sub(account.declared_loss + account.parked);
+        let ms = |us: u32| f64::from(us) / 1000.0;
         format!(
-            "{:>8} {:>8} {lost:>5} {:>7} {:>8.3}% {:>9.2} {:>9.2} {:>7.1}",
+            "| {} | {} | {lost} | {} | {:.3} % | {:.1} | {:.1} | {:.1} | {:.1} ",
             self.acknowledged,
             account.stored,
             account.doubled,
             self.success * 100.0,
-            f64::from(self.p99_us) / 1000.0,
-            f64::from(self.baseline_p99_us) / 1000.0,
+            ms(median(&self.p99s_us)),
+            ms(median(&self.baseline_p99s_us)),
+            ms(self.p99s_us.last().copied().unwrap_or(0)),
             account.caught_up_in.as_secs_f64()
         )
     }
