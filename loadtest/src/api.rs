@@ -38,6 +38,11 @@ impl Api {
         Ok(Self { http, origin: origin.to_owned(), key: None })
     }
 
+    /// The key it calls with.
+    pub(crate) fn key(&self) -> Option<&str> {
+        self.key.as_deref()
+    }
+
     /// Sends a request; any status but 2xx is an error that shows the reply.
     pub(crate) async fn call(&self, method: &str, path: &str, body: Option<Value>) -> anyhow::Result<Value> {
         let mut request = self.http.request(method.parse()?, format!("{}{path}", self.origin));

@@ -5,6 +5,7 @@
 //! - `faults`: the fault matrix, against real processes, under load
 //! - `hooks`: webhooks to a thousand endpoints beside bad ones, and a worker killed in the middle
 //! - `million`: a million clicks through forty kills and an emptied Redis
+//! - `pages`: what every page of the dashboard costs with a million clicks behind it
 //! - `drain`: the drainer's throughput beside `COPY`
 //! - `bench`: what a redirect costs the edge, beside nginx, haproxy and varnish
 //!
@@ -19,6 +20,7 @@ mod drain;
 mod faults;
 mod hooks;
 mod million;
+mod pages;
 mod programs;
 mod proxy;
 mod smoke;
@@ -47,6 +49,8 @@ enum Command {
     Hooks(hooks::Args),
     /// A million clicks, forty kills and three emptied Redis in one run: all of them are stored, once.
     Million(million::Args),
+    /// Times every page of the dashboard with 1,000,000 clicks behind it, and weighs it.
+    Pages(pages::Args),
     /// Measures the drainer beside a binary COPY of the same rows.
     Drain(drain::Args),
     /// Measures the edge beside nginx, nginx with Lua and Redis, haproxy, varnish and a bare epoll loop.
@@ -82,6 +86,7 @@ fn main() -> ExitCode {
         Command::Faults(args) => runtime.block_on(faults::run(&args)),
         Command::Hooks(args) => runtime.block_on(hooks::run(&args)),
         Command::Million(args) => runtime.block_on(million::run(&args)),
+        Command::Pages(args) => runtime.block_on(pages::run(&args)),
         Command::Drain(args) => runtime.block_on(drain::run(&args)),
         Command::Bench(args) => runtime.block_on(bench::run(&args)),
         Command::Floor(args) => bench::floor::run(&args),
