@@ -30,17 +30,18 @@ fn body(stats: &Stats, digest: &Digest) -> Markup {
     let clicks = &stats.clicks.as_advertiser;
     let conversions = &stats.conversions.as_advertiser;
     let owed = &stats.commissions.as_advertiser;
+    let nothing = clicks.total == 0 && clicks.previous_total == 0;
     let before = |value: String| format!("{value} in the {} days before", stats.period.days);
     html! {
         (parts::heading("What your programs receive", &parts::spans(Role::Advertiser.path(), stats.period.days)))
-        (affiliate::overview::next(digest))
+        (affiliate::overview::next(digest, nothing))
         (parts::tiles(&[
             Tile { name: "Clicks received", value: words::count(clicks.total), change: clicks.change_percent, note: before(words::count(clicks.previous_total)) },
             Tile { name: "Conversions", value: words::count(conversions.total), change: conversions.change_percent, note: before(words::count(conversions.previous_total)) },
             Tile { name: "Sales", value: words::money(conversions.revenue), change: None, note: format!("{} and {}", words::counted(conversions.sales, "sale", "sales"), words::counted(conversions.leads, "lead", "leads")) },
             Tile { name: "Commissions", value: words::money(owed.total), change: owed.change_percent, note: before(words::money(owed.previous_total)) },
         ]))
-        @if clicks.total == 0 && clicks.previous_total == 0 {
+        @if nothing {
             (parts::empty(
                 "No clicks yet",
                 "Make a program, let affiliates in, and what they bring shows here within a second.",

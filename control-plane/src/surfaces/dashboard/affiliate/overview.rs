@@ -39,17 +39,18 @@ fn body(stats: &Stats, earnings: &Earnings, digest: &Digest) -> Markup {
     let clicks = &stats.clicks.as_affiliate;
     let conversions = &stats.conversions.as_affiliate;
     let earned = &stats.commissions.as_affiliate;
+    let nothing = clicks.total == 0 && clicks.previous_total == 0;
     let before = |value: String| format!("{value} in the {} days before", stats.period.days);
     html! {
         (parts::heading("What your links bring", &parts::spans(Role::Affiliate.path(), stats.period.days)))
-        (next(digest))
+        (next(digest, nothing))
         (parts::tiles(&[
             Tile { name: "Clicks", value: words::count(clicks.total), change: clicks.change_percent, note: before(words::count(clicks.previous_total)) },
             Tile { name: "Conversions", value: words::count(conversions.total), change: conversions.change_percent, note: before(words::count(conversions.previous_total)) },
             Tile { name: "Earned", value: words::money(earned.total), change: earned.change_percent, note: before(words::money(earned.previous_total)) },
             Tile { name: "Ready to be paid", value: words::money(earnings.totals.payable), change: None, note: format!("{} paid so far", words::money(earnings.totals.paid)) },
         ]))
-        @if clicks.total == 0 && clicks.previous_total == 0 {
+        @if nothing {
             (parts::empty(
                 "No clicks yet",
                 "Join a program, make a tracking link and send it to somebody: the click is here within a second.",
@@ -71,8 +72,11 @@ fn body(stats: &Stats, earnings: &Earnings, digest: &Digest) -> Markup {
     }
 }
 
-/// What helps most now.
-pub(in crate::surfaces::dashboard) fn next(digest: &Digest) -> Markup {
+/// What helps most now. A page that is `empty` says how to begin itself.
+pub(in crate::surfaces::dashboard) fn next(digest: &Digest, empty: bool) -> Markup {
+    if empty && digest.cta.path.starts_with("/api/network/discover") {
+        return html! {};
+    }
     html! {
         section.next aria-label="Your week" {
             p { (digest.summary) }
