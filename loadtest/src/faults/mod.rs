@@ -15,10 +15,12 @@ use crate::clicker::{self, Load, Outcome, Progress, Target, p99s_us};
 use crate::say;
 use crate::stack::ground::Ground;
 use crate::stack::{Options, Stack};
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
 use catalogue::{CATALOGUE, Cause, Fault, Injecting, Need, Tests};
+use futures_util::FutureExt;
 use report::{Figures, Row, Verdict};
 use scene::{Pace, Scene};
+use std::panic::AssertUnwindSafe;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -116,14 +118,15 @@ pub(crate) async fn run(args: &Args) -> anyhow::Result<bool> {
     Ok(!rows.iter().any(|row| matches!(row.verdict, Verdict::Failed(_))))
 }
 
-/// Causes a fault in a task of its own: whatever becomes of it, the next one has its turn.
+/// Causes a fault; whatever becomes of it, the next one has its turn. Not in a task of its own: some of it blocks
+/// its thread, and a worker that blocks may be the one that the proxies' tasks wait for.
 async fn outcome_of(ground: &Arc<Ground>, fault: &'static Fault, pace: Pace) -> anyhow::Result<Row> {
-    let ground = Arc::clone(ground);
-    let causing = tokio::spawn(async move {
-        let caused = tokio::time::timeout(ROW_FOR, cause(&ground, fault, pace)).await;
-        caused.unwrap_or_else(|_| Err(anyhow::anyhow!("it did not end within {ROW_FOR:?}")))
-    });
-    causing.await.context("it panicked")?
+    let causing = tokio::time::timeout(ROW_FOR, cause(ground, fault, pace));
+    match AssertUnwindSafe(causing).catch_unwind().await {
+        Ok(Ok(row)) => row,
+        Ok(Err(_)) => bail!("it did not end within {ROW_FOR:?}"),
+        Err(_) => bail!("it panicked"),
+    }
 }
 
 async fn cause(ground: &Arc<Ground>, fault: &'static Fault, pace: Pace) -> anyhow::Result<Row> {

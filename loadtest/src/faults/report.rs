@@ -109,7 +109,7 @@ impl std::fmt::Display for Verdict {
 pub(super) fn print(rows: &[Row]) {
     say("");
     say(
-        "| fault | acknowledged | stored | lost | doubled | success | p99 ms | before | worst s | caught up after, s | took, s | verdict |",
+        "| fault | acknowledged | stored | lost | doubled | success | p99 ms | before | worst second | caught up after, s | took, s | verdict |",
     );
     say("|---|---|---|---|---|---|---|---|---|---|---|---|");
     for row in rows {
