@@ -49,6 +49,9 @@ pub(super) enum Verdict {
 /// Below it two noisy cores prove nothing about a p99.
 const P99_FLOOR_US: u32 = 10_000;
 
+/// A machine that takes longer before anything is wrong measures itself.
+const BASELINE_MAX_US: u32 = 50_000;
+
 /// Judges by the counts. The p99 decides where `timed` says so: the median of its seconds against the median of
 /// the seconds before. A second that the machine spoils for everybody moves neither; an edge that waits for what
 /// has failed does, since that lasts. The worst second is in the table for whoever looks.
@@ -130,6 +133,11 @@ pub(super) fn print(rows: &[Row]) {
 }
 
 impl Figures {
+    /// Whether the machine was too busy for its times to say anything.
+    pub(super) fn measure_the_machine(&self) -> bool {
+        median(&self.baseline_p99s_us) > BASELINE_MAX_US
+    }
+
     fn line(&self) -> String {
         let account = &self.account;
         // What was declared is no loss that nobody knows of.

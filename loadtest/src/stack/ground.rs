@@ -141,12 +141,21 @@ impl Drop for Ground {
     }
 }
 
-/// Ports that were free a moment ago.
+/// Below the ports that the kernel takes for outgoing connections: one of those could be taken between a look at
+/// it and the server that is to have it.
+const PORTS: std::ops::Range<u16> = 12_000..32_000;
+const PORT_TRIES: usize = 1_000;
+
+/// Ports that nobody listens on.
 pub(crate) fn free_ports<const N: usize>() -> anyhow::Result<[u16; N]> {
     let mut held = Vec::with_capacity(N);
     let mut ports = [0; N];
     for port in &mut ports {
-        let listener = TcpListener::bind("127.0.0.1:0").context("no free port")?;
+        let listener = (0..PORT_TRIES).find_map(|_| {
+            let nth = shared::LinkKey::generate().0 % u64::from(PORTS.end - PORTS.start);
+            TcpListener::bind(("127.0.0.1", PORTS.start + nth as u16)).ok()
+        });
+        let listener = listener.context("no free port")?;
         *port = listener.local_addr()?.port();
         held.push(listener);
     }
