@@ -162,16 +162,16 @@ pub(super) async fn limit(form: Posted<Limits>) -> Result<Response, Failure> {
 fn movements(transactions: &List<Transaction>) -> Markup {
     html! {
         div.scroll tabindex="0" role="region" aria-label="Movements" {
-            table {
+            table.cards {
                 thead { tr { th scope="col" { "When" } th scope="col" { "What for" } th.number scope="col" { "How many" } th.number scope="col" { "Amount" } th.number scope="col" { "Balance after" } } }
                 tbody {
                     @for one in &transactions.data {
                         tr {
                             th.when scope="row" { (words::moment(one.created_at)) }
                             td { (words::state(&one.kind)) }
-                            td.number { (one.quantity.map(words::count).unwrap_or_default()) }
-                            td.number { @if one.r#type == "debit" { "−" } @else { "+" } (words::money(one.amount)) }
-                            td.number { (words::money(one.balance_after)) }
+                            td.number data-label=[one.quantity.map(|_| "How many")] { (one.quantity.map(words::count).unwrap_or_default()) }
+                            td.number data-label="Amount" { @if one.r#type == "debit" { "−" } @else { "+" } (words::money(one.amount)) }
+                            td.number data-label="Balance after" { (words::money(one.balance_after)) }
                         }
                     }
                 }

@@ -84,15 +84,15 @@ fn by_program(earnings: &Earnings) -> Markup {
 fn list(conversions: &List<Conversion>) -> Markup {
     html! {
         div.scroll tabindex="0" role="region" aria-label="Conversions" {
-            table {
+            table.cards {
                 thead { tr { th scope="col" { "When" } th scope="col" { "What" } th.number scope="col" { "Sale" } th.number scope="col" { "You earn" } th scope="col" { "State" } } }
                 tbody {
                     @for one in &conversions.data {
                         tr {
                             th.when scope="row" { (words::moment(one.created_at)) }
                             td { (words::state(&one.event_type)) " by " code { (one.tracking_token) } }
-                            td.number { (one.revenue_amount.map(words::money).unwrap_or_default()) }
-                            td.number { (words::money(one.commission_amount)) }
+                            td.number data-label=[one.revenue_amount.map(|_| "Sale")] { (one.revenue_amount.map(words::money).unwrap_or_default()) }
+                            td.number data-label="You earn" { (words::money(one.commission_amount)) }
                             td {
                                 (parts::state(&one.status))
                                 @if one.status == "pending" { " " span.muted { "approves itself on " (words::day(one.auto_approve_at)) } }

@@ -82,7 +82,7 @@ fn body(visit: &Visit, joined: &List<Partnership>, chosen: Uuid, links: &List<Li
             section.card {
                 h2 { (words::counted(links.pagination.total, "link", "links")) }
                 div.scroll tabindex="0" role="region" aria-label="Your links" {
-                    table {
+                    table.cards {
                         thead { tr {
                             th scope="col" { "Link" } th.number scope="col" { "Counted clicks" } th.number scope="col" { "All clicks" }
                             th.number scope="col" { "Conversions" } th scope="col" { "State" } th scope="col" { "Made" }
@@ -104,11 +104,11 @@ fn row(link: &Link) -> Markup {
                 span.muted { "leads to " bdi { (link.destination_url) } }
                 @if let Some(label) = &link.sub_id { " " span.state { bdi { (label) } } }
             }
-            td.number { (words::count(link.clicks)) }
-            td.number.muted { (words::count(link.clicks_by_class.values().sum())) }
-            td.number { (words::count(link.conversions)) }
+            td.number data-label="Counted clicks" { (words::count(link.clicks)) }
+            td.number.muted data-label="All clicks" { (words::count(link.clicks_by_class.values().sum())) }
+            td.number data-label="Conversions" { (words::count(link.conversions)) }
             td { (parts::state(&link.status)) }
-            td.muted.when { (words::day(link.created_at)) }
+            td.muted.when data-label="Made" { (words::day(link.created_at)) }
         }
     }
 }

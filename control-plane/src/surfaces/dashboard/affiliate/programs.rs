@@ -122,15 +122,15 @@ fn mine(joined: &[Partnership]) -> Markup {
                 p.muted { "You promote no program yet. Join one below." }
             } @else {
                 div.scroll tabindex="0" role="region" aria-label="Programs you joined" {
-                    table {
+                    table.cards {
                         thead { tr { th scope="col" { "Program" } th scope="col" { "Pays" } th scope="col" { "State" } th scope="col" { "Since" } th scope="col" { span.unseen { "Links" } } } }
                         tbody {
                             @for one in joined {
                                 tr {
                                     th.name scope="row" { bdi { (one.program.name) } @if one.program.status != "active" { " " (parts::state(&one.program.status)) } }
-                                    td { (words::commission(&one.program.commission_type, one.program.commission_value)) }
+                                    td data-label="Pays" { (words::commission(&one.program.commission_type, one.program.commission_value)) }
                                     td { (parts::state(&one.status)) }
-                                    td.muted.when { (words::day(one.created_at)) }
+                                    td.muted.when data-label="Since" { (words::day(one.created_at)) }
                                     td { @if one.status == "approved" { a href={ "/my-dashboard/affiliate/links?of=" (one.id) } aria-label={ "Links of " (one.program.name) } { "Links" } } }
                                 }
                             }
