@@ -35,6 +35,48 @@ pub struct PageQuery {
     pub per_page: Option<i64>,
 }
 
+/// The lists that go on by cursor. A cursor says whose it is, so that one list refuses another's.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum List {
+    /// Programs, in each of their orders.
+    Programs = 0,
+    /// Programs to join, in each of their orders.
+    Discover = 16,
+    /// Agents.
+    Agents = 32,
+    /// Conversions.
+    Conversions,
+    /// Sums of commissions.
+    Sums,
+    /// Partnerships of an agent.
+    Partnerships,
+    /// Affiliates of a program.
+    Affiliates,
+    /// Links.
+    Links,
+    /// Payouts.
+    Payouts,
+    /// Attribution events.
+    AttributionEvents,
+    /// Suggestions.
+    Suggestions,
+    /// Transactions of a wallet.
+    Transactions,
+}
+
+impl List {
+    /// The list's first or only order.
+    pub const fn order(self) -> u8 {
+        self as u8
+    }
+
+    /// One of its orders, numbered from 0 to 15.
+    pub const fn ordered(self, order: u8) -> u8 {
+        self as u8 | (order & 15)
+    }
+}
+
 /// A page that exists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Page {
@@ -70,8 +112,8 @@ impl PageQuery {
         Ok(Page { page, per_page, order: 0, after: None })
     }
 
-    /// The same for a list with cursors. `order` numbers the list's sort orders from 0, so that a cursor
-    /// of one order is refused by another.
+    /// The same for a list with cursors. `order` is the [`List`]'s, so that a cursor of one list or order is
+    /// refused by another.
     pub fn checked_from(self, cursor: Option<&str>, order: u8) -> Result<Page> {
         let page = Page { order, ..self.checked()? };
         let Some(cursor) = cursor else { return Ok(page) };

@@ -4,7 +4,7 @@ use super::model::Agent;
 use crate::auth::api_keys::NewKey;
 use crate::error::Result;
 use crate::features::usage::wire::UsageSummary;
-use crate::page::{Page, PageQuery};
+use crate::page::{List, Page, PageQuery};
 use crate::time::At;
 use crate::web::extract::Patch;
 use serde::{Deserialize, Serialize};
@@ -98,7 +98,8 @@ pub struct AgentsQuery {
 impl AgentsQuery {
     /// The page asked for.
     pub fn page(&self) -> Result<Page> {
-        PageQuery { page: self.page, per_page: self.per_page }.checked_from(self.cursor.as_deref(), 0)
+        PageQuery { page: self.page, per_page: self.per_page }
+            .checked_from(self.cursor.as_deref(), List::Agents.order())
     }
 }
 

@@ -3,7 +3,7 @@
 use super::model::{RuntimeLine, TrackedLine};
 use crate::error::Result;
 use crate::money::Micros;
-use crate::page::{Page, PageQuery};
+use crate::page::{List, Page, PageQuery};
 use crate::time::{self, At};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -83,7 +83,8 @@ impl EventsQuery {
     }
 
     pub(super) fn page(&self) -> Result<Page> {
-        PageQuery { page: self.page, per_page: self.per_page }.checked_from(self.cursor.as_deref(), 0)
+        PageQuery { page: self.page, per_page: self.per_page }
+            .checked_from(self.cursor.as_deref(), List::AttributionEvents.order())
     }
 }
 

@@ -6,7 +6,7 @@ use super::refunds::Refund;
 use crate::error::Result;
 use crate::features::commissions::ops::{Summed, Sums};
 use crate::money::Micros;
-use crate::page::{PER_PAGE_MAX, Page, PageQuery, Pagination};
+use crate::page::{List, PER_PAGE_MAX, Page, PageQuery, Pagination};
 use crate::time::At;
 use serde::{Deserialize, Serialize};
 use shared::id::{AgentId, ProgramId};
@@ -258,7 +258,8 @@ pub struct ConversionsQuery {
 impl ConversionsQuery {
     /// The page asked for.
     pub fn page(&self) -> Result<Page> {
-        PageQuery { page: self.page, per_page: self.per_page }.checked_from(self.cursor.as_deref(), 0)
+        PageQuery { page: self.page, per_page: self.per_page }
+            .checked_from(self.cursor.as_deref(), List::Conversions.order())
     }
 }
 
@@ -282,7 +283,7 @@ impl SumsQuery {
     /// The page asked for.
     pub fn page(&self) -> Result<Page> {
         PageQuery { page: self.page, per_page: self.per_page.or(Some(PER_PAGE_MAX)) }
-            .checked_from(self.cursor.as_deref(), 0)
+            .checked_from(self.cursor.as_deref(), List::Sums.order())
     }
 }
 

@@ -153,6 +153,8 @@ pub enum Posted {
 pub struct Entry {
     /// The transfer.
     pub id: TransferId,
+    /// Its number among the account's transfers, from 1.
+    pub version: i64,
     /// Whether it took from the account.
     pub is_debit: bool,
     /// How much.

@@ -3,7 +3,7 @@
 use super::model::{Account, CURRENCY, Entry, Posted, Posting, Side, Standing};
 use crate::error::{Error, Result};
 use crate::money::Micros;
-use crate::page::Page;
+use crate::page::{Page, REACH_MAX};
 use chrono::{DateTime, Utc};
 use shared::id::{AgentId, TransferId};
 use sqlx::PgConnection;
@@ -81,16 +81,21 @@ const fn sides(side: Side) -> (bool, bool) {
     }
 }
 
+/// So many, as far as pages by number reach.
 pub(crate) async fn count_entries(conn: &mut PgConnection, account: Account, side: Side) -> Result<i64> {
     let Some(id) = find_account(conn, account).await? else { return Ok(0) };
     let (debits, credits) = sides(side);
     Ok(sqlx::query_scalar(
-        "SELECT (SELECT count(*) FROM ledger_transfers WHERE $2 AND debit_account = $1)
-              + (SELECT count(*) FROM ledger_transfers WHERE $3 AND credit_account = $1)",
+        "SELECT count(*)
+           FROM ((SELECT FROM ledger_transfers WHERE $2 AND debit_account = $1 LIMIT $4)
+                 UNION ALL
+                 (SELECT FROM ledger_transfers WHERE $3 AND credit_account = $1 LIMIT $4)
+                 LIMIT $4) AS counted",
     )
     .bind(id)
     .bind(debits)
     .bind(credits)
+    .bind(REACH_MAX)
     .fetch_one(conn)
     .await?)
 }
@@ -105,18 +110,18 @@ pub(crate) async fn list_entries(
     let (debits, credits) = sides(side);
     Ok(sqlx::query_as(
         // Each side is read newest first along its own index, no further than the page reaches.
-        "SELECT id, is_debit, amount_micros, kind, reference, quantity, unit_micros, balance_micros, created_at
+        "SELECT id, version, is_debit, amount_micros, kind, reference, quantity, unit_micros, balance_micros, created_at
            FROM ((SELECT id, TRUE AS is_debit, debit_version AS version, amount_micros, kind, reference, quantity,
                          unit_micros, debit_balance_micros AS balance_micros, created_at
                     FROM ledger_transfers
-                   WHERE $2 AND debit_account = $1
+                   WHERE $2 AND debit_account = $1 AND debit_version < $6
                    ORDER BY debit_version DESC
                    LIMIT $4 + $5)
                  UNION ALL
                  (SELECT id, FALSE, credit_version, amount_micros, kind, reference, quantity,
                          unit_micros, credit_balance_micros, created_at
                     FROM ledger_transfers
-                   WHERE $3 AND credit_account = $1
+                   WHERE $3 AND credit_account = $1 AND credit_version < $6
                    ORDER BY credit_version DESC
                    LIMIT $4 + $5)) AS entries
           ORDER BY version DESC
@@ -125,8 +130,9 @@ pub(crate) async fn list_entries(
     .bind(id)
     .bind(debits)
     .bind(credits)
-    .bind(page.limit())
+    .bind(page.limit_and_one())
     .bind(page.offset())
+    .bind(page.below().0)
     .fetch_all(conn)
     .await?)
 }

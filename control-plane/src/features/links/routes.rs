@@ -9,7 +9,7 @@ use crate::app::App;
 use crate::auth;
 use crate::error::{Error, Result};
 use crate::features::partnerships;
-use crate::page::{PageQuery, Paged};
+use crate::page::{List, PageQuery, Paged};
 use crate::text;
 use crate::web::extract::{Path, Payload, Query};
 use crate::web::respond::{self, ApiError, ErrorBody, Reply};
@@ -82,8 +82,8 @@ async fn list_links(
     let mut conn = app.db_read().acquire().await.map_err(Error::from)?;
     partnerships::ops::load_for(&mut conn, caller.id, id).await?;
     let Query(query) = query?;
-    let page =
-        PageQuery { page: query.page, per_page: query.per_page }.checked_from(query.cursor.as_deref(), 0)?;
+    let page = PageQuery { page: query.page, per_page: query.per_page }
+        .checked_from(query.cursor.as_deref(), List::Links.order())?;
     let sub_id = query.sub_id.as_deref().map(|sub_id| text::line("sub_id", sub_id, 100)).transpose()?;
     let links = ops::list_links(&mut conn, id, sub_id.as_deref(), page).await?;
     let mut counts = ops::count(&mut conn, &links.data.iter().collect::<Vec<_>>()).await?;

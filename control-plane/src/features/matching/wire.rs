@@ -9,7 +9,7 @@ use crate::features::programs::model::{CommissionType, Program};
 use crate::features::programs::wire::ProgramResponse;
 use crate::money::Micros;
 use crate::named::named;
-use crate::page::PageQuery;
+use crate::page::{List, PageQuery};
 use crate::text;
 use crate::time::At;
 use serde::{Deserialize, Serialize};
@@ -197,7 +197,8 @@ pub struct ListSuggestionsQuery {
 impl ListSuggestionsQuery {
     /// The page asked for.
     pub fn page(&self) -> Result<crate::page::Page> {
-        PageQuery { page: self.page, per_page: self.per_page }.checked_from(self.cursor.as_deref(), 0)
+        PageQuery { page: self.page, per_page: self.per_page }
+            .checked_from(self.cursor.as_deref(), List::Suggestions.order())
     }
 }
 

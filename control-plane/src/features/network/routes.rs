@@ -6,7 +6,7 @@ use crate::app::App;
 use crate::auth;
 use crate::error::Error;
 use crate::features::partnerships::wire::PartnershipResponse;
-use crate::page::{PageQuery, Paged};
+use crate::page::{List, PageQuery, Paged};
 use crate::web::extract::{Path, Payload, Query};
 use crate::web::respond::{self, ErrorBody, Reply};
 use axum::extract::State;
@@ -43,7 +43,7 @@ async fn discover(
 ) -> Reply {
     let filter = query.filter()?;
     let page = PageQuery { page: query.page, per_page: query.per_page }
-        .checked_from(query.cursor.as_deref(), filter.sort as u8)?;
+        .checked_from(query.cursor.as_deref(), List::Discover.ordered(filter.sort as u8))?;
     let mut conn = app.db_read().acquire().await.map_err(Error::from)?;
     let programs = ops::discover(&mut conn, caller.0.map(|agent| agent.id), &filter, page).await?;
     Ok(respond::ok(&programs.untrusted().answering(&filter)?))

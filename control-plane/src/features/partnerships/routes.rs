@@ -7,7 +7,7 @@ use crate::app::App;
 use crate::auth;
 use crate::error::{Code, Error};
 use crate::features::{agents, programs};
-use crate::page::{PageQuery, Paged};
+use crate::page::{List, PageQuery, Paged};
 use crate::web::extract::{Path, Payload, Query};
 use crate::web::respond::{self, ErrorBody, Reply};
 use axum::extract::State;
@@ -102,8 +102,8 @@ async fn list_program_affiliates(
     let mut conn = app.db_read().acquire().await.map_err(Error::from)?;
     programs::ops::load_program(&mut conn, id).await?.owned_by(caller.id)?;
     let Query(query) = query?;
-    let page =
-        PageQuery { page: query.page, per_page: query.per_page }.checked_from(query.cursor.as_deref(), 0)?;
+    let page = PageQuery { page: query.page, per_page: query.per_page }
+        .checked_from(query.cursor.as_deref(), List::Affiliates.order())?;
     let filter = query.filter();
     let partnerships = ops::list_of_program(&mut conn, id, filter, page).await?;
     Ok(respond::ok(&partnerships.map(PartnershipResponse::from).untrusted().answering(&filter)?))
@@ -139,8 +139,8 @@ async fn list_agent_partnerships(
         .into());
     }
     let Query(query) = query?;
-    let page =
-        PageQuery { page: query.page, per_page: query.per_page }.checked_from(query.cursor.as_deref(), 0)?;
+    let page = PageQuery { page: query.page, per_page: query.per_page }
+        .checked_from(query.cursor.as_deref(), List::Partnerships.order())?;
     let filter = query.filter();
     let partnerships = ops::list_of_affiliate(&mut conn, id, filter, page).await?;
     Ok(respond::ok(&partnerships.map(PartnershipResponse::from).untrusted().answering(&filter)?))

@@ -4,7 +4,7 @@ use super::model::{Left, LeftReason, Method, Payout, Status};
 use crate::error::Result;
 use crate::features::commissions::claims::Claimed;
 use crate::money::Micros;
-use crate::page::{Page, PageQuery};
+use crate::page::{List, Page, PageQuery};
 use crate::time::At;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -238,7 +238,8 @@ pub struct PayoutsQuery {
 impl PayoutsQuery {
     /// The page asked for.
     pub fn page(&self) -> Result<Page> {
-        PageQuery { page: self.page, per_page: self.per_page }.checked_from(self.cursor.as_deref(), 0)
+        PageQuery { page: self.page, per_page: self.per_page }
+            .checked_from(self.cursor.as_deref(), List::Payouts.order())
     }
 }
 

@@ -7,7 +7,7 @@ use super::wire::{
 use crate::app::App;
 use crate::auth;
 use crate::error::Error;
-use crate::page::{PageQuery, Paged};
+use crate::page::{List, PageQuery, Paged};
 use crate::web::extract::{NoFields, Path, Payload, Query};
 use crate::web::respond::{self, ErrorBody, Reply};
 use axum::extract::State;
@@ -58,7 +58,7 @@ async fn create_program(State(app): State<App>, caller: auth::Agent, mut payload
 async fn list_programs(State(app): State<App>, Query(query): Query<ListProgramsQuery>) -> Reply {
     let filter = query.filter()?;
     let page = PageQuery { page: query.page, per_page: query.per_page }
-        .checked_from(query.cursor.as_deref(), filter.sort as u8)?;
+        .checked_from(query.cursor.as_deref(), List::Programs.ordered(filter.sort as u8))?;
     let mut conn = app.db_read().acquire().await.map_err(Error::from)?;
     let programs = ops::list_programs(&mut conn, &filter, page).await?;
     Ok(respond::ok(&programs.map(ProgramResponse::from).untrusted().answering(&filter)?))

@@ -100,7 +100,7 @@ async fn list_wallet_transactions(
     caller: auth::Agent,
     Query(query): Query<TransactionsQuery>,
 ) -> Reply {
-    let page = query.page().checked()?;
+    let page = query.page()?;
     let side = match query.r#type {
         None => Side::Any,
         Some(TransactionType::Debit) => Side::Debit,
@@ -108,6 +108,6 @@ async fn list_wallet_transactions(
     };
     let mut conn = app.db_read().acquire().await.map_err(Error::from)?;
     let (entries, total) = ledger::list_entries(&mut conn, Account::wallet(caller.id), side, page).await?;
-    let entries: Vec<TransactionResponse> = entries.into_iter().map(Into::into).collect();
-    Ok(respond::ok(&page.of(entries, total)))
+    let page = page.of_rows(entries, total, |entry| (entry.version, entry.id.uuid()));
+    Ok(respond::ok(&page.map(TransactionResponse::from).answering(&query)?))
 }

@@ -1,9 +1,10 @@
 //! JSON shapes of wallets.
 
 use super::model::{Settings, Topup};
+use crate::error::Result;
 use crate::features::ledger::model::{CURRENCY, Entry};
 use crate::money::Micros;
-use crate::page::PageQuery;
+use crate::page::{List, Page, PageQuery};
 use crate::time::At;
 use crate::web::extract::Patch;
 use crate::web::openapi::dollars;
@@ -127,16 +128,22 @@ impl TopupResponse {
 }
 
 /// Which transactions to list.
-#[derive(Debug, Deserialize, IntoParams)]
+#[derive(Debug, Deserialize, Serialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct TransactionsQuery {
-    /// Page, from 1.
+    /// Page, from 1; beyond 1,000 go on by cursor.
+    #[serde(skip_serializing)]
     #[param(minimum = 1, maximum = 1000, default = 1)]
     pub page: Option<i64>,
     /// Rows of a page.
+    #[serde(skip_serializing)]
     #[param(minimum = 1, maximum = 100, default = 20)]
     pub per_page: Option<i64>,
+    /// `pagination.next_cursor` of the page before, instead of `page`.
+    #[serde(skip_serializing)]
+    #[param(pattern = "^[A-Za-z0-9_-]{44}$")]
+    pub cursor: Option<String>,
     /// Only these.
     #[param(inline)]
     pub r#type: Option<TransactionType>,
@@ -144,8 +151,9 @@ pub struct TransactionsQuery {
 
 impl TransactionsQuery {
     /// The page asked for.
-    pub const fn page(&self) -> PageQuery {
+    pub fn page(&self) -> Result<Page> {
         PageQuery { page: self.page, per_page: self.per_page }
+            .checked_from(self.cursor.as_deref(), List::Transactions.order())
     }
 }
 
