@@ -13,7 +13,7 @@ SELECT n, now() - n * (interval '90 days' / {clicks}) AS at, link.key, link.adve
        -- People, agents, tools; crawlers and repeats, which are not counted.
        (ARRAY[0, 0, 0, 0, 0, 1, 1, 6, 4, 8])[n % 10 + 1] AS class
   FROM generate_series(1, {clicks}) AS n
-  JOIN page_links AS link ON link.nth = (n * n) % {links} + 1;
+  JOIN page_links AS link ON link.nth = (n / 10 + n % 7) % {links} + 1;
 
 INSERT INTO clicks (at, seq, link_key, visitor, spool_tag, advertiser, class, flags, country, notes)
 SELECT at, n, key, n % 100000, 1, advertiser, class, 0, 0, NULL
