@@ -99,7 +99,7 @@ pub(crate) struct SumRow {
 macro_rules! sums {
     ($whose:literal, $by:literal, $named:literal) => {
         concat!(
-            "WITH parts AS (
+            "WITH parts AS MATERIALIZED (
                  SELECT ", $by, " AS key, commissions, pending_micros, owed_micros, 0::BIGINT AS held_micros,
                         processing_micros, paid_micros, rejected_micros, reversed_micros
                    FROM trade_sums
@@ -115,23 +115,30 @@ macro_rules! sums {
                   WHERE ", $whose, " = $1 AND payable_at > $2 AND status = 'approved' AND payout_id IS NULL
                     AND currency = 'usd'
                   GROUP BY ", $by, "),
-             sums AS MATERIALIZED (
-                 SELECT key, sum(commissions) AS conversions, sum(pending_micros) AS pending,
-                        sum(owed_micros) AS approved, sum(owed_micros - held_micros) AS payable,
-                        sum(processing_micros) AS processing, sum(paid_micros) AS paid,
-                        sum(rejected_micros) AS rejected, sum(reversed_micros) AS reversed
-                   FROM parts
-                  GROUP BY key)
-             SELECT NULL::UUID AS key, count(*) AS groups, '' AS name, NULL::TEXT AS handle,
-                    coalesce(sum(conversions), 0)::BIGINT AS conversions, coalesce(sum(pending), 0)::BIGINT AS pending,
-                    coalesce(sum(approved), 0)::BIGINT AS approved, coalesce(sum(payable), 0)::BIGINT AS payable,
-                    coalesce(sum(processing), 0)::BIGINT AS processing, coalesce(sum(paid), 0)::BIGINT AS paid,
-                    coalesce(sum(rejected), 0)::BIGINT AS rejected, coalesce(sum(reversed), 0)::BIGINT AS reversed
-               FROM sums
+             keys AS MATERIALIZED (SELECT DISTINCT key FROM parts),
+             -- Only a page's keys are summed one by one.
+             page AS MATERIALIZED (
+                 SELECT key FROM keys WHERE key < $3 ORDER BY key DESC LIMIT $4 OFFSET $5)
+             SELECT NULL::UUID AS key, (SELECT count(*) FROM keys) AS groups, '' AS name, NULL::TEXT AS handle,
+                    coalesce(sum(commissions), 0)::BIGINT AS conversions,
+                    coalesce(sum(pending_micros), 0)::BIGINT AS pending,
+                    coalesce(sum(owed_micros), 0)::BIGINT AS approved,
+                    coalesce(sum(owed_micros - held_micros), 0)::BIGINT AS payable,
+                    coalesce(sum(processing_micros), 0)::BIGINT AS processing,
+                    coalesce(sum(paid_micros), 0)::BIGINT AS paid,
+                    coalesce(sum(rejected_micros), 0)::BIGINT AS rejected,
+                    coalesce(sum(reversed_micros), 0)::BIGINT AS reversed
+               FROM parts
               UNION ALL
-             (SELECT key, 1, named.name, named.handle, conversions::BIGINT, pending::BIGINT, approved::BIGINT,
-                     payable::BIGINT, processing::BIGINT, paid::BIGINT, rejected::BIGINT, reversed::BIGINT
-                FROM (SELECT * FROM sums WHERE key < $3 ORDER BY key DESC LIMIT $4 OFFSET $5) AS page
+             (SELECT key, 1, named.name, named.handle, conversions, pending, approved, payable, processing, paid,
+                     rejected, reversed
+                FROM (SELECT key, sum(commissions)::BIGINT AS conversions, sum(pending_micros)::BIGINT AS pending,
+                             sum(owed_micros)::BIGINT AS approved,
+                             sum(owed_micros - held_micros)::BIGINT AS payable,
+                             sum(processing_micros)::BIGINT AS processing, sum(paid_micros)::BIGINT AS paid,
+                             sum(rejected_micros)::BIGINT AS rejected, sum(reversed_micros)::BIGINT AS reversed
+                        FROM page JOIN parts USING (key)
+                       GROUP BY key) AS page
                 CROSS JOIN LATERAL (", $named, " LIMIT 1) AS named
                ORDER BY key DESC)
               ORDER BY key DESC NULLS FIRST"
