@@ -6,7 +6,7 @@ use crate::error::Result;
 use crate::money::Micros;
 use chrono::NaiveDate;
 use shared::id::AgentId;
-use sqlx::PgConnection;
+use sqlx::{Connection, PgConnection};
 use uuid::Uuid;
 
 /// A line of one of the lists.
@@ -26,7 +26,11 @@ pub(super) struct ClickRow {
 macro_rules! click_lists {
     ($of_hours:literal, $of_waiting:literal, $of_sources:literal) => {
         concat!(
-            "WITH hours AS MATERIALIZED (
+            "WITH days AS MATERIALIZED (
+                 SELECT link_key, class, hour >= $3 AS recent,
+                        date_bin('1 day', hour, TIMESTAMPTZ '2000-01-01 00:00:00Z') AS day,
+                        sum(clicks) AS clicks, sum(billable) AS billable
+                   FROM (
                  SELECT link_key, class, hour, clicks, billable
                    FROM link_hours ",
             $of_hours,
@@ -40,12 +44,13 @@ macro_rules! click_lists {
                                deltas.counts) AS waiting (advertiser, link_key, hour, class, billable, clicks) ",
             $of_waiting,
             "   AND waiting.hour >= extract(EPOCH FROM $2)::BIGINT / 3600
-                    AND waiting.hour < extract(EPOCH FROM $4)::BIGINT / 3600),
+                    AND waiting.hour < extract(EPOCH FROM $4)::BIGINT / 3600) AS hours
+                  GROUP BY link_key, class, recent, day),
              sums AS MATERIALIZED (
-                 SELECT link_key, class, coalesce(sum(clicks) FILTER (WHERE hour >= $3), 0) AS clicks,
-                        coalesce(sum(billable) FILTER (WHERE hour >= $3), 0) AS counted,
-                        coalesce(sum(clicks) FILTER (WHERE hour < $3), 0) AS previous
-                   FROM hours
+                 SELECT link_key, class, coalesce(sum(clicks) FILTER (WHERE recent), 0) AS clicks,
+                        coalesce(sum(billable) FILTER (WHERE recent), 0) AS counted,
+                        coalesce(sum(clicks) FILTER (WHERE NOT recent), 0) AS previous
+                   FROM days
                   GROUP BY link_key, class),
              -- Looked up link by link below: how many there are is not known when the plan is made.
              per_link AS MATERIALIZED (
@@ -65,10 +70,10 @@ macro_rules! click_lists {
                FROM sums
               GROUP BY class
               UNION ALL
-             (SELECT 'day', NULL, NULL, to_char(hour AT TIME ZONE 'UTC', 'YYYY-MM-DD') AS day, sum(clicks)::BIGINT,
+             (SELECT 'day', NULL, NULL, to_char(day AT TIME ZONE 'UTC', 'YYYY-MM-DD'), sum(clicks)::BIGINT,
                      sum(billable)::BIGINT, 0
-                FROM hours
-               WHERE hour >= $3
+                FROM days
+               WHERE recent
                GROUP BY day
                ORDER BY day)
               UNION ALL
@@ -108,13 +113,19 @@ macro_rules! click_lists {
     };
 }
 
+/// Memory a sum of hours may take, until its transaction ends. With the usual 4 MB the hours of 90 days beside
+/// those of 90 before, 200,000 of them, are sorted on disk: twice the time.
+const SUMS_MEMORY: &str = "SET LOCAL work_mem = '32MB'";
+
 /// Clicks on an agent's own links.
 pub(super) async fn list_clicks_of_affiliate(
     conn: &mut PgConnection,
     affiliate: AgentId,
     span: Span,
 ) -> Result<Vec<ClickRow>> {
-    Ok(sqlx::query_as(click_lists!(
+    let mut tx = conn.begin().await?;
+    sqlx::query(SUMS_MEMORY).execute(&mut *tx).await?;
+    let rows = sqlx::query_as(click_lists!(
         "WHERE link_key = ANY (ARRAY(SELECT key FROM links WHERE affiliate_id = $1))",
         "WHERE waiting.link_key = ANY (ARRAY(SELECT key FROM links WHERE affiliate_id = $1))",
         "WHERE link_key = ANY (ARRAY(SELECT key FROM links WHERE affiliate_id = $1))"
@@ -123,8 +134,10 @@ pub(super) async fn list_clicks_of_affiliate(
     .bind(span.before)
     .bind(span.from)
     .bind(span.to)
-    .fetch_all(conn)
-    .await?)
+    .fetch_all(&mut *tx)
+    .await?;
+    tx.commit().await?;
+    Ok(rows)
 }
 
 /// Clicks on all links of an agent's programs, by its account number.
@@ -133,7 +146,9 @@ pub(super) async fn list_clicks_of_advertiser(
     advertiser: i32,
     span: Span,
 ) -> Result<Vec<ClickRow>> {
-    Ok(sqlx::query_as(click_lists!(
+    let mut tx = conn.begin().await?;
+    sqlx::query(SUMS_MEMORY).execute(&mut *tx).await?;
+    let rows = sqlx::query_as(click_lists!(
         "WHERE advertiser = $1",
         "WHERE waiting.advertiser = $1",
         "WHERE advertiser = $1"
@@ -142,8 +157,10 @@ pub(super) async fn list_clicks_of_advertiser(
     .bind(span.before)
     .bind(span.from)
     .bind(span.to)
-    .fetch_all(conn)
-    .await?)
+    .fetch_all(&mut *tx)
+    .await?;
+    tx.commit().await?;
+    Ok(rows)
 }
 
 /// Who came by an agent's code, and what they earned.
