@@ -306,14 +306,25 @@ impl Stack {
 
     /// `kill -9` of one Postgres backend that works for the control plane.
     pub(crate) async fn kill_a_backend(&self) -> anyhow::Result<()> {
+        let deadline = Instant::now() + REACHED_FOR;
+        // After a kill Postgres ends all others too and recovers: for a moment there are none, and no answer.
+        let pid = loop {
+            if let Ok(Some(pid)) = self.a_backend().await {
+                break pid;
+            }
+            ensure!(Instant::now() < deadline, "the control plane has no connection");
+            tokio::time::sleep(PAUSE).await;
+        };
+        signal(pid.unsigned_abs(), libc::SIGKILL)
+    }
+
+    async fn a_backend(&self) -> anyhow::Result<Option<i32>> {
         let database = self.database().await?;
-        let pid: Option<i32> = sqlx::query_scalar(
+        Ok(sqlx::query_scalar(
             "SELECT pid FROM pg_stat_activity WHERE application_name LIKE 'control-plane%' ORDER BY random() LIMIT 1",
         )
         .fetch_optional(&database)
-        .await?;
-        let pid = pid.context("the control plane has no connection")?;
-        signal(pid.unsigned_abs(), libc::SIGKILL)
+        .await?)
     }
 
     /// Another drainer on the same streams and database, not started yet.
