@@ -7,7 +7,7 @@ use crate::money::Micros;
 use crate::page::Page;
 use chrono::{DateTime, Utc};
 use shared::click::ClassSet;
-use shared::id::{AgentId, CommissionId, ConversionId, LinkId, PartnershipId, PayoutId, ProgramId, RefundId};
+use shared::id::{AgentId, CommissionId, ConversionId, LinkId, PartnershipId, PayoutId, ProgramId};
 use shared::{ClickClass, ClickId, LinkKey};
 use sqlx::PgConnection;
 
@@ -441,75 +441,4 @@ pub(crate) async fn lock_overdue(
     .bind(limit)
     .fetch_all(conn)
     .await?)
-}
-
-/// What a refund stores.
-pub(crate) struct NewRefund<'a> {
-    pub(crate) id: RefundId,
-    pub(crate) amount: Micros,
-    pub(crate) commission: Micros,
-    pub(crate) reversal: Option<CommissionId>,
-    pub(crate) reason: Option<&'a str>,
-    pub(crate) external_refund_id: Option<&'a str>,
-    pub(crate) now: DateTime<Utc>,
-}
-
-/// Inserts a refund; `false` when its `external_refund_id` is taken in the program.
-pub(crate) async fn insert_refund(
-    conn: &mut PgConnection,
-    conversion: &Conversion,
-    new: &NewRefund<'_>,
-) -> Result<bool> {
-    let inserted = sqlx::query(
-        "INSERT INTO refunds (id, advertiser_id, conversion_id, program_id, amount_micros, currency,
-                              commission_micros, reversal_id, reason, external_refund_id, created_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
-         ON CONFLICT (advertiser_id, program_id, external_refund_id) WHERE external_refund_id IS NOT NULL DO NOTHING",
-    )
-    .bind(new.id)
-    .bind(conversion.advertiser_id)
-    .bind(conversion.id)
-    .bind(conversion.program_id)
-    .bind(new.amount)
-    .bind(&conversion.currency)
-    .bind(new.commission)
-    .bind(new.reversal)
-    .bind(new.reason)
-    .bind(new.external_refund_id)
-    .bind(new.now)
-    .execute(conn)
-    .await?;
-    Ok(inserted.rows_affected() == 1)
-}
-
-/// The refund that has an `external_refund_id` in the conversion's program.
-pub(crate) async fn find_refund(
-    conn: &mut PgConnection,
-    conversion: &Conversion,
-    external_refund_id: &str,
-) -> Result<Option<RefundId>> {
-    Ok(sqlx::query_scalar(
-        "SELECT id FROM refunds WHERE advertiser_id = $1 AND program_id = $2 AND external_refund_id = $3",
-    )
-    .bind(conversion.advertiser_id)
-    .bind(conversion.program_id)
-    .bind(external_refund_id)
-    .fetch_optional(conn)
-    .await?)
-}
-
-/// Records how much of a locked sale went back.
-pub(crate) async fn update_refunded(
-    conn: &mut PgConnection,
-    id: ConversionId,
-    refunded: Micros,
-    now: DateTime<Utc>,
-) -> Result<()> {
-    sqlx::query("UPDATE conversions SET refunded_micros = $2, updated_at = $3 WHERE id = $1")
-        .bind(id)
-        .bind(refunded)
-        .bind(now)
-        .execute(conn)
-        .await?;
-    Ok(())
 }

@@ -5,9 +5,11 @@
 //! stays so: from then on there are only more of them. What is left depends on the refunded total alone, so refunds that add up to the
 //! sale take back exactly the commission.
 
+mod queries;
+
 use super::model::{Conversion, Status};
 use super::ops::{check_revenue, load, not_found};
-use super::queries::{self, NewRefund};
+use super::queries as conversions;
 use super::wire::RefundRequest;
 use crate::error::{Code, Error, Result};
 use crate::features::commissions;
@@ -16,6 +18,7 @@ use crate::features::webhooks;
 use crate::features::webhooks::event::Event;
 use crate::money::Micros;
 use crate::text;
+use queries::NewRefund;
 use shared::Clock;
 use shared::id::{ConversionId, RefundId};
 use sqlx::PgConnection;
@@ -49,7 +52,7 @@ pub async fn refund(
     if let Some(amount) = request.amount {
         check_revenue("amount", amount)?;
     }
-    let conversion = queries::lock_conversion(conn, id).await?.ok_or_else(not_found)?;
+    let conversion = conversions::lock_conversion(conn, id).await?.ok_or_else(not_found)?;
     if let Some(external) = &external
         && let Some(existing) = queries::find_refund(conn, &conversion, external).await?
     {
@@ -103,7 +106,7 @@ pub async fn refund(
     }
     queries::update_refunded(conn, id, refunded, now).await?;
     if status != conversion.status {
-        queries::update_status(conn, id, status, reason.as_deref(), now).await?;
+        conversions::update_status(conn, id, status, reason.as_deref(), now).await?;
     }
     let refunded = load(conn, id).await?;
     if status == Status::Rejected {
