@@ -44,6 +44,9 @@ pub(crate) struct Args {
     /// Connections clicks come over.
     #[arg(long, env = "AOS_MILLION_CONNECTIONS", default_value_t = 32)]
     connections: usize,
+    /// Clicks a second: slow enough that clicks still come when the last stroke falls.
+    #[arg(long, env = "AOS_MILLION_RATE", default_value_t = 8_000)]
+    rate: u32,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -65,7 +68,12 @@ pub(crate) async fn run(args: &Args) -> anyhow::Result<bool> {
     };
     stack.wait_for_link(&target).await?;
     let progress = Arc::new(Progress::default());
-    let load = Load { clicks: args.clicks, connections: args.connections, per_second: None, one_each: false };
+    let load = Load {
+        clicks: args.clicks,
+        connections: args.connections,
+        per_second: Some(args.rate),
+        one_each: false,
+    };
     let started = Instant::now();
     let clicking = tokio::spawn({
         let (target, progress) = (target.clone(), progress.clone());

@@ -118,7 +118,9 @@ async fn follow(seeded: &Seeded, list: &List) -> anyhow::Result<Vec<f64>> {
     while times.len() < CURSORS {
         let Some(cursor) = page["pagination"]["next_cursor"].as_str().map(str::to_owned) else { break };
         let (took, next) = read(seeded, list.reader, &format!("{base}&cursor={cursor}")).await?;
-        next["data"].as_array().filter(|rows| !rows.is_empty()).context("a cursor led to an empty page")?;
+        // Sums have their rows under another name.
+        let mut rows = ["data", "programs", "affiliates"].iter().filter_map(|name| next[*name].as_array());
+        rows.next().filter(|rows| !rows.is_empty()).context("a cursor led to an empty page")?;
         times.push(took);
         page = next;
     }
