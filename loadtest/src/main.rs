@@ -8,6 +8,7 @@
 //! - `pages`: what every page of the dashboard costs with a million clicks behind it
 //! - `drain`: the drainer's throughput beside `COPY`
 //! - `bench`: what a redirect costs the edge, beside nginx, haproxy and varnish
+//! - `instructions`: the instructions of a redirect, and their ceiling
 //!
 //! Traffic goes to loopback only.
 
@@ -55,6 +56,8 @@ enum Command {
     Drain(drain::Args),
     /// Measures the edge beside nginx, nginx with Lua and Redis, haproxy, varnish and a bare epoll loop.
     Bench(bench::Args),
+    /// Counts the instructions of a redirect, and fails when they are more than they were.
+    Instructions(bench::instructions::Args),
     /// Redirects everything to one place; a rival of `bench`.
     #[command(hide = true)]
     Floor(bench::floor::Args),
@@ -89,6 +92,7 @@ fn main() -> ExitCode {
         Command::Pages(args) => runtime.block_on(pages::run(&args)),
         Command::Drain(args) => runtime.block_on(drain::run(&args)),
         Command::Bench(args) => runtime.block_on(bench::run(&args)),
+        Command::Instructions(args) => runtime.block_on(bench::instructions::run(&args)),
         Command::Floor(args) => bench::floor::run(&args),
     };
     match outcome {

@@ -18,28 +18,45 @@ const STOP_FOR: Duration = Duration::from_secs(30);
 pub(crate) fn build() -> anyhow::Result<PathBuf> {
     build_edge()?;
     // Built apart: one build of both would unify their features and give the edge SQL.
-    build_one("control-plane")
+    let (folder, profile) = built_as()?;
+    build_one("control-plane", &profile)?;
+    Ok(folder)
 }
 
 /// Builds the edge alone.
 pub(crate) fn build_edge() -> anyhow::Result<PathBuf> {
-    build_one("tracker-edge")
+    let (folder, profile) = built_as()?;
+    build_one("tracker-edge", &profile)?;
+    Ok(folder)
 }
 
-fn build_one(package: &str) -> anyhow::Result<PathBuf> {
+/// Builds the edge alone with another profile than this program's.
+pub(crate) fn build_edge_as(profile: &str) -> anyhow::Result<PathBuf> {
+    build_one("tracker-edge", profile)?;
+    let (folder, _) = built_as()?;
+    let targets = folder.parent().context("this program has no target folder")?;
+    Ok(targets.join(if profile == "dev" { "debug" } else { profile }))
+}
+
+/// Where this program was built, and with which profile.
+fn built_as() -> anyhow::Result<(PathBuf, String)> {
     let exe = std::env::current_exe().context("cannot find this program")?;
     let folder = exe.parent().context("this program has no folder")?.to_owned();
     let profile = match folder.file_name().and_then(|name| name.to_str()) {
-        Some("debug") => "dev",
-        Some(profile) => profile,
+        Some("debug") => "dev".to_owned(),
+        Some(profile) => profile.to_owned(),
         None => bail!("cannot tell the build profile from {}", folder.display()),
     };
+    Ok((folder, profile))
+}
+
+fn build_one(package: &str, profile: &str) -> anyhow::Result<()> {
     let status = Command::new("cargo")
         .args(["build", "--quiet", "--profile", profile, "-p", package])
         .status()
         .context("cannot run cargo")?;
     ensure!(status.success(), "{package} does not build");
-    Ok(folder)
+    Ok(())
 }
 
 /// One of our programs, running or not. Killed when dropped.

@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::interrupt::Interrupt;
 use crate::layout::Layout;
 use crate::progress::say;
-use crate::servers::{self, Programs, faketime, rivals};
+use crate::servers::{self, Programs, faketime, rivals, valgrind};
 
 /// Settings of `lab`.
 #[derive(Clone, Copy, Debug, clap::Args)]
@@ -18,18 +18,23 @@ pub struct Args {
     /// Also unpack the servers the edge is compared with.
     #[arg(long)]
     rivals: bool,
+    /// Also look for valgrind, and unpack it privately where it is missing.
+    #[arg(long)]
+    valgrind: bool,
 }
 
 /// Prints where the servers' programs are, where their data may go and which account runs them.
 pub fn print(args: Args, servers: &servers::Args, layout: &Layout, interrupt: &Interrupt) -> Result<()> {
     let programs = Programs::ready(servers, layout, interrupt)?;
     let rivals = args.rivals.then(|| rivals::ready(servers, layout, interrupt)).transpose()?;
+    let valgrind = args.valgrind.then(|| valgrind::ready(servers, layout, interrupt)).transpose()?;
     let account = layout.account.as_ref();
     let lab = json!({
         "postgres": programs.postgres.directory,
         "redis": programs.redis.directory,
         "faketime": args.faketime.then(|| faketime::ready(servers, layout, interrupt)).flatten(),
         "rivals": rivals,
+        "valgrind": valgrind,
         "home": layout.home,
         "uid": account.map(|account| account.uid),
         "gid": account.map(|account| account.gid),

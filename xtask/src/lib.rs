@@ -12,6 +12,7 @@ pub mod check;
 pub mod clients;
 pub mod faults;
 pub mod http;
+pub mod instructions;
 pub mod interrupt;
 pub mod lab;
 pub mod layout;

@@ -82,6 +82,11 @@ impl Edge {
         Ok(Self { program, addr: local(port), _redis: redis, taken, taker })
     }
 
+    /// Stops it in order.
+    pub(crate) fn stop(&mut self) -> anyhow::Result<()> {
+        self.program.stop()
+    }
+
     /// Its process.
     pub(crate) fn pid(&self) -> anyhow::Result<u32> {
         self.program.id().context("the edge does not run")

@@ -49,8 +49,17 @@ pub(crate) struct Load<'a> {
     pub(crate) one_each: bool,
     /// Clicks a second by the clock; as fast as replies come when `None`.
     pub(crate) per_second: Option<u32>,
-    /// How long clicks are sent. Those on their way are waited for.
-    pub(crate) duration: Duration,
+    /// When no more clicks are sent. Those on their way are waited for.
+    pub(crate) until: Until,
+}
+
+/// When a load ends.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Until {
+    /// After this long.
+    Over(Duration),
+    /// When so many clicks are sent.
+    Clicks(u64),
 }
 
 /// What came of it.
@@ -120,17 +129,19 @@ impl Run<'_> {
 
     fn go(&mut self) -> anyhow::Result<()> {
         let started = Instant::now();
-        let end = started + self.load.duration;
         let mut events = Events::with_capacity(1024);
         let mut heard = started;
         loop {
             let now = Instant::now();
-            let over = now >= end;
+            let over = self.is_over(started);
             match self.load.per_second {
                 Some(per_second) if !over => self.send_due(started, now, per_second)?,
                 None if !over => {
                     while let Some(at) = self.free.pop_front() {
                         self.click(at, Instant::now())?;
+                        if self.is_over(started) {
+                            break;
+                        }
                     }
                 }
                 _ => {}
@@ -156,12 +167,19 @@ impl Run<'_> {
                     self.send_rest(at)?;
                 }
                 if event.is_readable() || event.is_read_closed() {
-                    self.receive(at, over)?;
+                    self.receive(at, started)?;
                 }
             }
         }
         self.outcome.took = started.elapsed();
         Ok(())
+    }
+
+    fn is_over(&self, started: Instant) -> bool {
+        match self.load.until {
+            Until::Over(duration) => started.elapsed() >= duration,
+            Until::Clicks(clicks) => self.clicks >= clicks,
+        }
     }
 
     /// Sends every click that is due, as far as there are connections; the others stay due.
@@ -211,7 +229,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    fn receive(&mut self, at: usize, over: bool) -> anyhow::Result<()> {
+    fn receive(&mut self, at: usize, started: Instant) -> anyhow::Result<()> {
         loop {
             let connection = &mut self.connections[at];
             let mut part = [0; 4096];
@@ -239,7 +257,7 @@ impl Run<'_> {
                 let stream = self.connect(at)?;
                 self.connections[at].stream = stream;
             }
-            if over || self.load.per_second.is_some() {
+            if self.load.per_second.is_some() || self.is_over(started) {
                 self.free.push_back(at);
                 return Ok(());
             }

@@ -9,6 +9,7 @@
 mod cpu;
 mod edge;
 pub(crate) mod floor;
+pub(crate) mod instructions;
 mod links;
 mod load;
 mod rivals;
@@ -20,7 +21,7 @@ use anyhow::{Context, ensure};
 use cpu::Spread;
 use edge::Edge;
 use links::Links;
-use load::{Expected, Load};
+use load::{Expected, Load, Until};
 use rivals::{Rival, Yard};
 use std::fmt::Write as _;
 use std::net::SocketAddr;
@@ -185,7 +186,7 @@ impl Contender {
     /// All kinds of load, one after another.
     async fn measure(&mut self, args: &Args, links: &Links, figures: &mut Figures) -> anyhow::Result<()> {
         let (addr, expected) = self.target();
-        let duration = Duration::from_secs_f64(args.seconds);
+        let until = Until::Over(Duration::from_secs_f64(args.seconds));
         let closed = Load {
             addr,
             links,
@@ -193,7 +194,7 @@ impl Contender {
             connections: CONNECTIONS,
             one_each: false,
             per_second: None,
-            duration,
+            until,
         };
         let keep_alive = self.put_under(closed, figures).await?;
         figures.keep_alive_us.push(keep_alive.0);
@@ -217,7 +218,7 @@ impl Contender {
     ) -> anyhow::Result<(f64, load::Outcome)> {
         let name = figures.name;
         let before = self.recorded(0).await?;
-        let warm = Load { duration: WARM_UP, ..load };
+        let warm = Load { until: Until::Over(WARM_UP), ..load };
         let warmed = tokio::task::block_in_place(|| load::run(warm)).with_context(|| name.to_owned())?;
         let pids = self.pids()?;
         let used = || pids.iter().map(|pid| cpu::used(*pid)).sum::<anyhow::Result<Duration>>();

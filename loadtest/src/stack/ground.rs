@@ -19,6 +19,8 @@ pub(crate) struct Lab {
     pub(crate) redis: PathBuf,
     /// The library that fakes the time for a program it is loaded into, where there is one.
     pub(crate) faketime: Option<PathBuf>,
+    /// valgrind, if asked for.
+    pub(crate) valgrind: Option<PathBuf>,
     /// The folder the edge's rivals were unpacked in, if asked for.
     pub(crate) rivals: Option<PathBuf>,
     home: PathBuf,
@@ -45,6 +47,7 @@ impl Lab {
             postgres: path("postgres")?,
             redis: path("redis")?,
             faketime: lab["faketime"].as_str().map(PathBuf::from),
+            valgrind: lab["valgrind"].as_str().map(PathBuf::from),
             rivals: lab["rivals"].as_str().map(PathBuf::from),
             home: path("home")?,
             account: number("uid").zip(number("gid")),

@@ -12,7 +12,7 @@ use crate::progress::note;
 /// Where the library is, if it is there or can be unpacked.
 pub fn ready(args: &Args, layout: &Layout, interrupt: &Interrupt) -> Option<PathBuf> {
     find(layout).or_else(|| {
-        let missing = install::Missing { postgres: false, redis: false, faketime: true, rivals: false };
+        let missing = install::Missing { faketime: true, ..install::Missing::default() };
         match install::install(missing, args.no_install, layout, interrupt) {
             Ok(()) => find(layout),
             Err(error) => {

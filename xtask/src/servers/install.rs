@@ -20,7 +20,7 @@ use crate::process;
 use crate::progress::{Step, note};
 
 /// Which servers are wanted.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Missing {
     pub postgres: bool,
     pub redis: bool,
@@ -28,6 +28,8 @@ pub struct Missing {
     pub faketime: bool,
     /// The redirecting servers a benchmark compares the edge with.
     pub rivals: bool,
+    /// What counts instructions.
+    pub valgrind: bool,
 }
 
 /// The rivals' packages: programs, and the modules that are no libraries by name.
@@ -43,6 +45,7 @@ impl fmt::Display for Missing {
             (self.redis, "Redis 7 or newer"),
             (self.faketime, "libfaketime"),
             (self.rivals, "nginx with Lua, haproxy and varnish"),
+            (self.valgrind, "valgrind"),
         ];
         let names: Vec<&str> = names.iter().filter(|(wanted, _)| *wanted).map(|(_, name)| *name).collect();
         f.write_str(&names.join(" and "))
@@ -117,6 +120,9 @@ fn by_hand(missing: Missing) -> String {
             line.push(' ');
             line.push_str(name);
         }
+    }
+    if missing.valgrind {
+        line.push_str(" valgrind");
     }
     if missing.rivals {
         for package in RIVALS {
@@ -199,6 +205,9 @@ impl<'a> Apt<'a> {
         }
         if missing.rivals {
             wanted.extend(RIVALS.map(str::to_owned));
+        }
+        if missing.valgrind {
+            wanted.push("valgrind".to_owned());
         }
         let plan = self.read(
             self.command("apt-get").args(["install", "--simulate", "--no-install-recommends"]).args(&wanted),
@@ -344,7 +353,7 @@ fn time_zones() -> Result<()> {
 }
 
 /// A word for the shell.
-fn quote(text: &str) -> String {
+pub fn quote(text: &str) -> String {
     format!("'{}'", text.replace('\'', r"'\''"))
 }
 

@@ -11,6 +11,7 @@ pub mod ports;
 pub mod postgres;
 pub mod redis;
 pub mod rivals;
+pub mod valgrind;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -54,8 +55,7 @@ impl Programs {
         let missing = install::Missing {
             postgres: postgres.is_none(),
             redis: redis.is_none(),
-            faketime: false,
-            rivals: false,
+            ..install::Missing::default()
         };
         note(format!("  ! not found on this machine: {missing}"));
         install::install(missing, args.no_install, layout, interrupt)?;

@@ -18,7 +18,7 @@ pub fn ready(args: &Args, layout: &Layout, interrupt: &Interrupt) -> Result<Path
         program("nginx") && program("haproxy") && program("varnishd")
     };
     if !is_there() {
-        let missing = install::Missing { postgres: false, redis: false, faketime: false, rivals: true };
+        let missing = install::Missing { rivals: true, ..install::Missing::default() };
         install::install(missing, args.no_install, layout, interrupt)?;
     }
     is_there().then_some(packages).context("the packages of the rivals lack a program")

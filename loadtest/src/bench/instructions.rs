@@ -1,0 +1,123 @@
+//! `instructions`: user-space instructions a redirect takes, counted by callgrind. No clock is involved, so no
+//! noise of the machine is either: two runs differ by less than a percent. That makes it the one figure of
+//! speed a gate can rest on, and [`CEILING`] only ever goes down.
+//!
+//! Two runs that differ in nothing but the number of clicks are compared, which leaves starting, loading links
+//! and stopping out. Only the worker's thread is counted: what the thread beside it does (shipping, syncing)
+//! goes by the clock, and callgrind makes a second of the machine's time thirty times as long as a redirect's.
+
+use super::edge::Edge;
+use super::links::Links;
+use super::load::{Expected, Load, Until, run as put_under};
+use crate::stack::SECRET;
+use crate::stack::ground::Lab;
+use crate::{programs, say};
+use anyhow::{Context, ensure};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+/// Instructions of a redirect at most.
+const CEILING: u64 = 14_000;
+/// Known to both runs.
+const LINKS: u32 = 10_000;
+/// Clicks of the shorter run, and how many more the longer one has.
+const FEW: u64 = 1_000;
+const MORE: u64 = 8_000;
+const CONNECTIONS: usize = 8;
+/// The start of the names of callgrind's files.
+const OUT: &str = "callgrind.out";
+
+/// Settings of `instructions`.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// The build of the edge to count: a cargo profile.
+    #[arg(long, env = "AOS_INSTRUCTIONS_PROFILE", default_value = "dist")]
+    profile: String,
+    /// Instructions of a redirect at most.
+    #[arg(long, env = "AOS_INSTRUCTIONS_CEILING", default_value_t = CEILING)]
+    ceiling: u64,
+}
+
+/// Runs; `false` when a redirect takes more than the ceiling.
+pub(crate) async fn run(args: &Args) -> anyhow::Result<bool> {
+    let lab = Lab::find(&["--valgrind"])?;
+    let valgrind = lab.valgrind.clone().context("valgrind was not found")?;
+    let edge = programs::build_edge_as(&args.profile)?;
+    let folder = lab.folder("instructions")?;
+    let links = Links::new(LINKS, &shared::Secret::parse(SECRET)?);
+    let mut counted = [0; 2];
+    for (at, clicks) in [FEW, FEW + MORE].into_iter().enumerate() {
+        let place = folder.join(at.to_string());
+        std::fs::create_dir_all(&place)?;
+        counted[at] = count(&lab, &valgrind, &edge, &place, &links, clicks).await?;
+    }
+    std::fs::remove_dir_all(&folder).ok();
+    let each = counted[1].saturating_sub(counted[0]) / MORE;
+    let verdict = if each <= args.ceiling { "within" } else { "OVER" };
+    say(&format!("{each} instructions a redirect, {verdict} the ceiling of {}", args.ceiling));
+    Ok(each <= args.ceiling)
+}
+
+/// Instructions of an edge from its start to its end, with so many clicks in between.
+async fn count(
+    lab: &Lab,
+    valgrind: &Path,
+    edge: &Path,
+    folder: &Path,
+    links: &Links,
+    clicks: u64,
+) -> anyhow::Result<u64> {
+    let out = folder.join(OUT);
+    let wrapper = folder.join("tracker-edge");
+    let script = format!(
+        "#!/bin/sh\nexec '{}' --tool=callgrind --quiet --separate-threads=yes --callgrind-out-file='{}' '{}' \"$@\"\n",
+        valgrind.display(),
+        out.display(),
+        edge.join("tracker-edge").display()
+    );
+    std::fs::write(&wrapper, script)?;
+    std::fs::set_permissions(&wrapper, std::fs::Permissions::from_mode(0o755))?;
+    let mut edge = Edge::start(lab, folder, folder, links).await?;
+    let load = Load {
+        addr: edge.addr,
+        links,
+        expected: Expected::Own,
+        connections: CONNECTIONS,
+        one_each: false,
+        per_second: None,
+        until: Until::Clicks(clicks),
+    };
+    let outcome = tokio::task::block_in_place(|| put_under(load))?;
+    ensure!(outcome.replies == clicks, "{} of {clicks} clicks were answered", outcome.replies);
+    let recorded = edge.recorded().await?;
+    ensure!(recorded == clicks, "{recorded} of {clicks} clicks were recorded");
+    edge.stop()?;
+    worker(folder)
+}
+
+/// The source that only the worker's thread runs.
+const WORKERS_OWN: &str = "tracker-edge/src/http.rs";
+
+/// What the worker's thread took: callgrind writes a file for each thread.
+fn worker(folder: &Path) -> anyhow::Result<u64> {
+    let mut found = None;
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        if !path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(OUT)) {
+            continue;
+        }
+        let text = std::fs::read_to_string(&path).context("callgrind's file cannot be read")?;
+        if text.contains(WORKERS_OWN) {
+            ensure!(found.is_none(), "two threads answer requests");
+            found = Some(total(&text)?);
+        }
+    }
+    found.context("callgrind saw no thread answer requests: was the edge built without line tables?")
+}
+
+/// The sum callgrind wrote down.
+fn total(text: &str) -> anyhow::Result<u64> {
+    let line =
+        text.lines().find_map(|line| line.strip_prefix("totals: ")).context("callgrind gave no sum")?;
+    line.trim().parse().context("callgrind's sum is no number")
+}
