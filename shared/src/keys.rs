@@ -68,6 +68,28 @@ impl Keys {
         format!("{}agent_keys", self.prefix)
     }
 
+    /// Custom domains: a hash, by host, of a [`crate::domain_record`].
+    pub fn domains(&self) -> String {
+        format!("{}{{domains}}", self.prefix)
+    }
+
+    /// The stream of changed custom domains: entries with the field `h`, a host.
+    pub fn domains_changes(&self) -> String {
+        format!("{}{{domains}}:changes", self.prefix)
+    }
+
+    /// Random text set together with the whole of [`Self::domains`]: another value means that what Redis once
+    /// said may be gone.
+    pub fn domains_epoch(&self) -> String {
+        format!("{}{{domains}}:epoch", self.prefix)
+    }
+
+    /// What an ACME server is answered under `/.well-known/acme-challenge/{token}` (RFC 8555, 8.3): a string,
+    /// kept for an hour. Whoever takes a token from a request checks it with [`is_acme_token`] first.
+    pub fn acme_challenge(&self, token: &str) -> String {
+        format!("{}acme:{token}", self.prefix)
+    }
+
     /// Any other key of one program, under the same prefix.
     pub fn named(&self, name: &str) -> String {
         format!("{}{name}", self.prefix)
@@ -80,6 +102,12 @@ pub const CLICK_SHARDS_DEFAULT: u16 = 16;
 /// The stream a spool sticks to.
 pub fn shard_of(spool: Uuid, shards: u16) -> u16 {
     (xxhash_rust::xxh3::xxh3_64(spool.as_bytes()) % u64::from(shards.max(1))) as u16
+}
+
+/// Whether this may be a token of an ACME challenge: 1 to 128 letters of base64url.
+pub fn is_acme_token(token: &str) -> bool {
+    let letter = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+    (1..=128).contains(&token.len()) && token.bytes().all(letter)
 }
 
 /// What Postgres has committed of a spool.
@@ -173,6 +201,19 @@ mod tests {
         assert_eq!(SpoolReport::parse(&format!("{text}:later")), Some(report));
         for broken in ["", "1:2:1", "1:2:2:4:5:6:7", "a:2:1:4:5:6:7", "1:2:1:4:5:6:-7"] {
             assert_eq!(SpoolReport::parse(broken), None, "{broken}");
+        }
+    }
+
+    #[test]
+    fn domains_share_a_slot_and_challenges_have_keys_of_their_own() {
+        let keys = Keys::new("p:");
+        assert_eq!(keys.domains(), "p:{domains}");
+        assert_eq!(keys.domains_changes(), "p:{domains}:changes");
+        assert_eq!(keys.domains_epoch(), "p:{domains}:epoch");
+        assert_eq!(keys.acme_challenge("LoqXcYV8_q5-ONbJ"), "p:acme:LoqXcYV8_q5-ONbJ");
+        assert!(is_acme_token("LoqXcYV8_q5-ONbJ") && is_acme_token(&"a".repeat(128)));
+        for wrong in ["", "a/b", "a b", "ä", "a.b", &"a".repeat(129)] {
+            assert!(!is_acme_token(wrong), "{wrong}");
         }
     }
 
