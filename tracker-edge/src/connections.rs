@@ -201,6 +201,13 @@ pub(crate) struct Guard {
     pub(crate) connection: Rc<Connection>,
 }
 
+impl Guard {
+    /// Counts what the parser refused.
+    pub(crate) fn refused(&self) {
+        self.connections.counters.refused.add();
+    }
+}
+
 impl Drop for Guard {
     fn drop(&mut self) {
         let mut open = self.connections.open.borrow_mut();

@@ -1,10 +1,13 @@
 //! A request's headers, read once: what a click needs, and what makes a request unsound.
 //!
-//! hyper checks neither `Host` nor `Transfer-Encoding` beside a `Content-Length`; RFC 9112 wants both refused.
+//! hyper checks neither `Host` nor `Transfer-Encoding` beside a `Content-Length`, nor whether a target has the form
+//! its method has; RFC 9112 wants all three refused.
 //! Pure: no allocation, no I/O.
 
-use http::Version;
 use http::header::{self, HeaderMap, HeaderValue};
+use http::request::Parts;
+use http::uri::Scheme;
+use http::{Method, Version};
 
 /// What of a request's headers matters, read in one pass.
 pub(crate) struct Head<'a> {
@@ -58,13 +61,32 @@ impl<'a> Head<'a> {
 
     /// Whether the request is framed and addressed as RFC 9112 wants it.
     #[inline]
-    pub(crate) fn is_sound(&self, version: Version) -> bool {
+    pub(crate) fn is_sound(&self, parts: &Parts) -> bool {
         let host = match self.host {
-            Host::Missing => version == Version::HTTP_10,
+            Host::Missing => parts.version == Version::HTTP_10,
             Host::One(host) => is_host(host),
             Host::Several => false,
         };
-        host && !self.chunked
+        host && !self.chunked && self.is_target(parts)
+    }
+
+    /// Whether the target has a form its method may have (RFC 9112 section 3.2). An absolute one names the
+    /// host that `Host` names: of two opinions a proxy may follow the other.
+    #[inline]
+    fn is_target(&self, parts: &Parts) -> bool {
+        let (method, uri) = (&parts.method, &parts.uri);
+        let Some(authority) = uri.authority() else {
+            let path = uri.path().starts_with('/') && *method != Method::CONNECT && uri.scheme().is_none();
+            return path || (uri.path() == "*" && *method == Method::OPTIONS);
+        };
+        let authority = authority.as_str().as_bytes();
+        let agrees = match self.host {
+            Host::Missing => true,
+            Host::One(host) => host.eq_ignore_ascii_case(authority),
+            Host::Several => false,
+        };
+        let is_web = uri.scheme().is_some_and(|scheme| *scheme == Scheme::HTTP || *scheme == Scheme::HTTPS);
+        is_web && agrees && is_host(authority) && *method != Method::CONNECT
     }
 }
 

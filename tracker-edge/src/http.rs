@@ -1,9 +1,10 @@
 //! hyper's settings, and a request's way to its answer: the hot path, top to bottom.
 //!
 //! One connection is one task on its worker's thread. What hyper lets pass and must not is refused here:
-//! a missing, repeated or invalid `Host`, any `Transfer-Encoding` (hyper accepts it beside a
-//! `Content-Length`, and nothing we serve takes a body), bare line feeds. A refusal, and an answer to a
-//! request with a body, closes the connection, so that nothing that follows can be taken for a request.
+//! a missing, repeated or invalid `Host`, a target of a form its method does not have or of another host, any
+//! `Transfer-Encoding` (hyper accepts it beside a `Content-Length`, and nothing we serve takes a body), bare
+//! line feeds. A refusal, and an answer to a request with a body, closes the connection, so that nothing that
+//! follows can be taken for a request. `tests/corpus` has hundreds of such requests and what comes of each.
 //!
 //! Limits: [`HEAD_BYTES_MAX`] of request head (431), 100 headers (431), [`URI_LEN_MAX`] (414), the
 //! deadlines of [`crate::connections`].
@@ -84,8 +85,10 @@ async fn run(serving: http1::Connection<TokioIo<Watched>, Service>, guard: Guard
         }
         serving.as_mut().poll(context)
     });
-    // Clients that go away or talk nonsense are no event of ours.
-    drop(served.await);
+    // Clients that go away are no event of ours; those that talk nonsense hyper has answered itself.
+    if served.await.is_err_and(|error| error.is_parse()) {
+        guard.refused();
+    }
 }
 
 /// A socket that notes when bytes come and go.
@@ -187,9 +190,7 @@ impl hyper::service::Service<Request<Incoming>> for Service {
         let head = Head::read(&parts.headers);
         let close = !body.is_end_stream() || self.worker.draining.get();
         let ready = |answer| Pending::Ready(Cell::new(Some(answer)));
-        // Without a slash it is a target only CONNECT and OPTIONS have.
-        let is_target = parts.uri.path().starts_with('/') || parts.uri.path() == "*";
-        if self.connection.malformed.get() || !is_target || !head.is_sound(parts.version) {
+        if self.connection.malformed.get() || !head.is_sound(&parts) {
             self.worker.counters.refused.add();
             return ready(page(&self.worker, &self.worker.edge.pages.bad_request, parts, true));
         }

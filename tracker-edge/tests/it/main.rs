@@ -5,6 +5,7 @@
 //! - `miss`: a link that is not in memory costs one question, an unknown one next to nothing
 //! - `updates`: every change arrives, also when its message was lost
 //! - `limits`: what breaks HTTP or takes too much is refused, and nothing else suffers
+//! - `corpus`: hundreds of malformed and unusual requests, each with what must come of it
 //! - `shutdown`: a stop loses no answer and no click
 //! - `redis_down`: known links keep working without Redis, also after a restart
 //! - `agents`: AI agents that prove who they are
@@ -20,6 +21,7 @@
 
 mod admin;
 mod agents;
+mod corpus;
 mod dependencies;
 mod files;
 mod harness;
