@@ -13,8 +13,10 @@ use crate::config::Config;
 use crate::files::Watched;
 use crate::links::updates::{self, Position};
 use crate::links::{self, Links, snapshot};
+use crate::listener::Listeners;
 use crate::metrics::{Counters, Metrics, Now};
 use crate::runtime::{self, Shared, Start};
+use crate::tls::certificates::Certificates;
 use shared::shutdown::Shutdown;
 use std::io;
 use std::net::TcpListener as StdListener;
@@ -51,6 +53,7 @@ struct Shown {
     counters: Vec<Arc<Counters>>,
     links: Arc<Links>,
     keyring: Arc<Keyring>,
+    tls: Option<Arc<Certificates>>,
     files: Vec<Arc<Watched>>,
     stopping: AtomicBool,
 }
@@ -78,11 +81,9 @@ pub(crate) fn warm(path: &Path, links: &Links) -> Option<Position> {
 
 impl Background {
     /// Starts the workers and the thread. The thread's result is whether everything ended cleanly.
-    pub(crate) fn start(
-        self,
-        listeners: Vec<StdListener>,
-        stop: CancellationToken,
-    ) -> io::Result<JoinHandle<bool>> {
+    pub(crate) fn start(self, listeners: Listeners, stop: CancellationToken) -> io::Result<JoinHandle<bool>> {
+        let Listeners { http: listeners, https } = listeners;
+        let mut https = https.into_iter();
         let (drain, stop_accepting) = (CancellationToken::new(), CancellationToken::new());
         let (ended, workers_ended) = mpsc::channel(listeners.len().max(1));
         let mut counters = Vec::with_capacity(listeners.len());
@@ -95,6 +96,7 @@ impl Background {
                 counters: own,
                 writer: self.spools.writer(),
                 listener,
+                tls_listener: https.next(),
                 connections_max: self.config.connections_per_thread,
                 drain: drain.clone(),
                 stop_accepting: stop_accepting.clone(),
@@ -129,6 +131,7 @@ impl Background {
             counters,
             links: Arc::clone(&self.shared.links),
             keyring: Arc::clone(&self.shared.signatures.keyring),
+            tls: self.shared.tls.as_ref().map(|tls| Arc::clone(&tls.certificates)),
             files: self.files,
             stopping: AtomicBool::new(false),
         });
@@ -284,6 +287,7 @@ impl Status for Shown {
             connected: sync.connected(),
             ready: self.unready().is_none(),
             agent_keys: self.keyring.len(),
+            certificates: self.tls.as_ref().map(|tls| tls.expiries()).unwrap_or_default(),
             files: self.files.iter().map(|file| file.shown()).collect(),
         };
         self.metrics.render(&self.counters, || now.publish())

@@ -7,6 +7,8 @@ use crate::clicks::ship::Redis;
 use crate::clicks::signatures::Origin;
 use crate::clicks::spool::SpoolConfig;
 use crate::links::snapshot;
+use crate::listener::Speaks;
+use crate::tls::certificates::Pair;
 use clap::Parser;
 use ipnet::IpNet;
 use shared::Secret;
@@ -47,6 +49,15 @@ pub struct Flags {
     /// Address that serves clicks; port 0 takes a free one
     #[arg(long, env = "AOS_EDGE_ADDR", default_value = "127.0.0.1:8080")]
     addr: String,
+    /// Address that serves clicks over TLS; empty: plain HTTP only
+    #[arg(long, env = "AOS_EDGE_TLS_ADDR", default_value = "")]
+    tls_addr: String,
+    /// PEM files with a certificate and its chain, separated by commas, such as an ECDSA and an RSA one; read again when they change
+    #[arg(long, env = "AOS_EDGE_TLS_CERT", default_value = "")]
+    tls_cert: String,
+    /// PEM files with the private keys of AOS_EDGE_TLS_CERT, in the same order
+    #[arg(long, env = "AOS_EDGE_TLS_KEY", default_value = "")]
+    tls_key: String,
     /// Address that serves /metrics, /ready and /live; keep it private
     #[arg(long, env = "AOS_EDGE_ADMIN_ADDR", default_value = "127.0.0.1:9080")]
     admin_addr: String,
@@ -116,6 +127,9 @@ pub struct Flags {
     /// Sockets handed over by a service manager (systemd's protocol); they replace the address that serves clicks
     #[arg(long, env = "LISTEN_FDS", hide = true, default_value = "")]
     listen_fds: String,
+    /// What each of the sockets speaks, separated by colons: https or anything else for plain HTTP
+    #[arg(long, env = "LISTEN_FDNAMES", hide = true, default_value = "")]
+    listen_fdnames: String,
     /// The process the sockets are meant for
     #[arg(long, env = "LISTEN_PID", hide = true, default_value = "")]
     listen_pid: String,
@@ -140,8 +154,12 @@ pub struct Config {
     pub api_origin: String,
     /// Where clicks arrive.
     pub addr: SocketAddr,
-    /// Listening sockets this process was started with; 0 when it opens its own.
-    pub inherited: usize,
+    /// Where clicks arrive over TLS.
+    pub tls_addr: Option<SocketAddr>,
+    /// Files of certificates and their keys.
+    pub(crate) tls_pairs: Vec<Pair>,
+    /// Listening sockets this process was started with; none when it opens its own.
+    pub(crate) inherited: Vec<Speaks>,
     /// Where operators look.
     pub admin_addr: SocketAddr,
     /// The click spool.
@@ -275,12 +293,23 @@ impl Flags {
         let drain_delay_ms = check.number("AOS_EDGE_DRAIN_DELAY_MS", &self.drain_delay_ms, 0..=600_000);
         let grace_ms = check.number("AOS_EDGE_GRACE_MS", &self.grace_ms, 100..=600_000);
 
-        // Meant for another process (a parent, say): not ours to touch.
-        let inherited = if self.listen_pid.parse() == Ok(std::process::id()) {
-            check.number("LISTEN_FDS", &self.listen_fds, 1..=512) as usize
-        } else {
-            0
+        let inherited = self.inherited(&mut check);
+        let tls_addr = match self.tls_addr.trim() {
+            "" => None,
+            text => check.parse("AOS_EDGE_TLS_ADDR", text, address),
         };
+        let (certs, keys) = (list(&self.tls_cert), list(&self.tls_key));
+        if certs.len() != keys.len() {
+            check.0.push("AOS_EDGE_TLS_KEY: one file is needed for each of AOS_EDGE_TLS_CERT".to_owned());
+        }
+        if !certs.is_empty() && self.tls_addr.trim().is_empty() && !inherited.contains(&Speaks::Https) {
+            check.0.push("AOS_EDGE_TLS_ADDR: needed to make use of AOS_EDGE_TLS_CERT".to_owned());
+        }
+        let tls_pairs = certs
+            .into_iter()
+            .zip(keys)
+            .map(|(cert, key)| Pair { cert: PathBuf::from(cert), key: PathBuf::from(key) })
+            .collect();
 
         let (Some(secret), Some(addr), Some(admin_addr), Some(log_format)) =
             (secret, addr, admin_addr, log_format)
@@ -312,6 +341,8 @@ impl Flags {
             log_format,
             api_origin: self.api_origin.trim_end_matches('/').to_owned(),
             addr,
+            tls_addr,
+            tls_pairs,
             inherited,
             admin_addr,
             spool,
@@ -332,6 +363,32 @@ impl Flags {
             grace: Duration::from_millis(grace_ms),
         })
     }
+}
+
+impl Flags {
+    /// What the sockets speak that a service manager hands over.
+    fn inherited(&self, check: &mut Check) -> Vec<Speaks> {
+        // Meant for another process (a parent, say): not ours to touch.
+        if self.listen_pid.parse() != Ok(std::process::id()) {
+            return Vec::new();
+        }
+        let handed = check.number("LISTEN_FDS", &self.listen_fds, 1..=512) as usize;
+        let mut names = self.listen_fdnames.split(':');
+        let mut speaks = Vec::with_capacity(handed);
+        speaks.resize_with(handed, || match names.next() {
+            Some("https") => Speaks::Https,
+            _ => Speaks::Http,
+        });
+        if !speaks.contains(&Speaks::Http) {
+            check.0.push("LISTEN_FDNAMES: one of the sockets must be for plain HTTP".to_owned());
+        }
+        speaks
+    }
+}
+
+/// The parts of a list.
+fn list(text: &str) -> Vec<&str> {
+    text.split(',').map(str::trim).filter(|part| !part.is_empty()).collect()
 }
 
 /// A path, unless it is empty.
@@ -381,6 +438,36 @@ mod tests {
                 "AOS_EDGE_THREADS"
             ]
         );
+    }
+
+    #[test]
+    fn handed_over_sockets_speak_what_their_names_say() {
+        let pid = std::process::id().to_string();
+        let handed = |names: &str| {
+            let secret = "5a".repeat(32);
+            let args = ["--secret", &secret, "--listen-pid", &pid, "--listen-fds", "3"];
+            flags(&[&args[..], &["--listen-fdnames", names]].concat()).check()
+        };
+        assert_eq!(handed("").ok().unwrap().inherited, [Speaks::Http; 3]);
+        let named = handed("affiliateos-edge.socket:https").ok().unwrap();
+        assert_eq!(named.inherited, [Speaks::Http, Speaks::Https, Speaks::Http]);
+        let ConfigErrors(problems) = handed("https:https:https").err().unwrap();
+        assert!(problems.concat().starts_with("LISTEN_FDNAMES"), "{problems:?}");
+    }
+
+    #[test]
+    fn every_certificate_has_a_key_and_a_listener() {
+        let given = |args: &[&str]| {
+            let secret = "5a".repeat(32);
+            flags(&[&["--secret", &secret], args].concat()).check()
+        };
+        let tls = ["--tls-addr", "127.0.0.1:0", "--tls-cert", "a.crt, b.crt", "--tls-key", "a.key,b.key"];
+        let config = given(&tls).ok().unwrap();
+        assert_eq!(config.tls_pairs[1].key, PathBuf::from("b.key"));
+        for (args, name) in [(&tls[..4], "AOS_EDGE_TLS_KEY"), (&tls[2..], "AOS_EDGE_TLS_ADDR")] {
+            let ConfigErrors(problems) = given(args).err().unwrap();
+            assert!(problems.len() == 1 && problems[0].starts_with(name), "{problems:?}");
+        }
     }
 
     #[test]

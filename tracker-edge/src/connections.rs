@@ -8,9 +8,11 @@
 
 use crate::metrics::Counters;
 use std::cell::{Cell, RefCell};
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::Waker;
+use std::task::{Poll, Waker};
 use std::time::Duration;
 use tokio::sync::Notify;
 
@@ -96,6 +98,19 @@ impl Connection {
         if self.waker.borrow().is_none() {
             *self.waker.borrow_mut() = Some(waker.clone());
         }
+    }
+
+    /// Drives what comes before the first request, unless the sweep ends the connection first.
+    pub(crate) async fn unless_closed<F: Future>(&self, before: F) -> Option<F::Output> {
+        let mut before = pin!(before);
+        poll_fn(|context| {
+            self.keep_waker(context.waker());
+            if self.asked() == Ask::Close {
+                return Poll::Ready(None);
+            }
+            before.as_mut().poll(context).map(Some)
+        })
+        .await
     }
 
     fn ask(&self, ask: Ask) {

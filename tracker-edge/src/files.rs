@@ -23,6 +23,8 @@ pub(crate) struct Watched {
     /// What it is, in logs and metrics.
     name: &'static str,
     path: PathBuf,
+    /// Those that belong to it: any other one of them is a reason to read.
+    beside: Vec<PathBuf>,
     load: Load,
     loads: AtomicU64,
     failures: AtomicU64,
@@ -53,9 +55,20 @@ impl Watched {
         path: PathBuf,
         load: impl Fn(&Path) -> Result<String, String> + Send + Sync + 'static,
     ) -> Arc<Self> {
+        Self::several(name, path, Vec::new(), load)
+    }
+
+    /// A file and those beside it that make sense only together.
+    pub(crate) fn several(
+        name: &'static str,
+        path: PathBuf,
+        beside: Vec<PathBuf>,
+        load: impl Fn(&Path) -> Result<String, String> + Send + Sync + 'static,
+    ) -> Arc<Self> {
         Arc::new(Self {
             name,
             path,
+            beside,
             load: Box::new(load),
             loads: AtomicU64::new(0),
             failures: AtomicU64::new(0),
@@ -89,10 +102,14 @@ impl Watched {
         }
     }
 
+    fn stamps(&self) -> Vec<Option<Stamp>> {
+        std::iter::once(&self.path).chain(&self.beside).map(|path| Stamp::of(path)).collect()
+    }
+
     /// Reads the file at the start, then whenever it is another one, until stopped.
     pub(crate) async fn follow(self: Arc<Self>, stop: Shutdown) {
         // Read at the start already: what matters is what comes after.
-        let mut seen = Stamp::of(&self.path);
+        let mut seen = self.stamps();
         let mut hangup = match signal(SignalKind::hangup()) {
             Ok(hangup) => hangup,
             Err(error) => return tracing::error!(%error, "cannot listen for SIGHUP"),
@@ -104,9 +121,9 @@ impl Watched {
                 () = tokio::time::sleep(LOOK_EVERY) => false,
             };
             // Before it is read: a file that changes meanwhile is read once more.
-            let stamp = Stamp::of(&self.path);
-            if asked || stamp != seen {
-                seen = stamp;
+            let stamps = self.stamps();
+            if asked || stamps != seen {
+                seen = stamps;
                 let file = Arc::clone(&self);
                 if tokio::task::spawn_blocking(move || file.read()).await.is_err() {
                     tracing::error!(file = self.name, "reading a file panicked");

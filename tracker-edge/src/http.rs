@@ -47,7 +47,7 @@ const HEAD_BYTES_MAX: usize = 16 * 1024;
 /// Characters of path and query.
 const URI_LEN_MAX: usize = 2048;
 
-type Answer = Response<Full<Bytes>>;
+pub(crate) type Answer = Response<Full<Bytes>>;
 
 /// hyper as the edge uses it.
 pub(crate) fn builder() -> http1::Builder {
@@ -58,18 +58,27 @@ pub(crate) fn builder() -> http1::Builder {
 }
 
 /// Serves one connection in a task of its own.
-pub(crate) fn serve(worker: &Rc<Worker>, stream: TcpStream, peer: IpAddr, place: Place) {
-    let guard = worker.connections.enter();
-    let behind_proxy = worker.edge.addresses.is_trusted(peer);
-    let connection = Rc::clone(&guard.connection);
-    let io = TokioIo::new(Watched { stream, connection: Rc::clone(&connection), last: 0 });
-    let service = Service { worker: Rc::clone(worker), connection, peer, behind_proxy };
-    let serving = worker.http.serve_connection(io, service);
-    tokio::task::spawn_local(run(serving, guard, place));
+pub(crate) fn serve(worker: &Rc<Worker>, stream: TcpStream, peer: IpAddr, guard: Guard, place: Place) {
+    let stream = Watched { stream, connection: Rc::clone(&guard.connection), last: 0 };
+    tokio::task::spawn_local(run(connection(worker, stream, peer, &guard), guard, place));
+}
+
+/// One connection over a stream that tells when bytes come and go.
+pub(crate) fn connection<S: AsyncRead + AsyncWrite + Unpin>(
+    worker: &Rc<Worker>,
+    stream: S,
+    peer: IpAddr,
+    guard: &Guard,
+) -> http1::Connection<TokioIo<S>, Service> {
+    worker.http.serve_connection(TokioIo::new(stream), Service::new(worker, peer, guard))
 }
 
 /// Drives a connection to its end, or to where the sweep or a stop asks it to end.
-async fn run(serving: http1::Connection<TokioIo<Watched>, Service>, guard: Guard, _place: Place) {
+pub(crate) async fn run<S: AsyncRead + AsyncWrite + Unpin + 'static>(
+    serving: http1::Connection<TokioIo<S>, Service>,
+    guard: Guard,
+    _place: Place,
+) {
     let mut serving = pin!(serving);
     let mut finishing = false;
     let served = poll_fn(|context| {
@@ -145,7 +154,7 @@ impl AsyncWrite for Watched {
 /// Whether a line ends in a line feed alone. The parser takes it for a line end, proxies may not: two
 /// opinions on where a request ends are how requests are smuggled.
 #[inline]
-fn has_bare_line_feed(before: u8, read: &[u8]) -> bool {
+pub(crate) fn has_bare_line_feed(before: u8, read: &[u8]) -> bool {
     memchr::memchr_iter(b'\n', read).any(|at| {
         let last = at.checked_sub(1).and_then(|before| read.get(before));
         *last.unwrap_or(&before) != b'\r'
@@ -153,7 +162,7 @@ fn has_bare_line_feed(before: u8, read: &[u8]) -> bool {
 }
 
 /// Answers the requests of one connection.
-struct Service {
+pub(crate) struct Service {
     worker: Rc<Worker>,
     connection: Rc<Connection>,
     peer: IpAddr,
@@ -161,7 +170,7 @@ struct Service {
 }
 
 /// An answer that is ready, as on every hit, or one that has to wait.
-enum Pending {
+pub(crate) enum Pending {
     Ready(Cell<Option<Answer>>),
     Later(Pin<Box<dyn Future<Output = Answer>>>),
 }
@@ -235,6 +244,15 @@ impl hyper::service::Service<Request<Incoming>> for Service {
 }
 
 impl Service {
+    fn new(worker: &Rc<Worker>, peer: IpAddr, guard: &Guard) -> Self {
+        Self {
+            worker: Rc::clone(worker),
+            connection: Rc::clone(&guard.connection),
+            peer,
+            behind_proxy: worker.edge.addresses.is_trusted(peer),
+        }
+    }
+
     /// The client's address: the peer's, or what a proxy of ours says.
     fn client(&self, headers: &HeaderMap) -> IpAddr {
         if !self.behind_proxy {

@@ -1,6 +1,7 @@
 //! The data plane: answers a tracking link with its redirect and remembers the click.
 //!
-//! The map, in the order of a request: [`listener`] takes the connection, [`http`] the request, [`route`]
+//! The map, in the order of a request: [`listener`] takes the connection, over [`tls`] if it is the TLS
+//! one, [`http`] the request, [`route`]
 //! says what it asks for, [`links`] which link that is, [`redirect`] where it leads, and [`clicks`] keeps
 //! the click in the spool before the answer is written. Beside them: [`connections`] ends what is slow,
 //! [`addresses`] what is too much, [`pages`] are the answers that are no redirects, [`metrics`] counts,
@@ -32,6 +33,7 @@ mod redirect;
 mod redis;
 mod route;
 mod runtime;
+mod tls;
 
 use background::Background;
 use clicks::Knowledge;
@@ -43,12 +45,14 @@ use clicks::spool::{OpenError, SpoolSet};
 use clicks::visitors::Visitors;
 use config::Config;
 use files::Watched;
+use listener::{Listeners, Speaks};
 use shared::click_id::ClickIdKey;
 use shared::{Clock, TokenKey};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use tls::Tls;
 use tokio_util::sync::CancellationToken;
 
 /// Why an edge did not start.
@@ -66,6 +70,9 @@ pub enum StartError {
     /// The Redis URL is not one.
     #[error("cannot use the Redis URL")]
     Redis(#[source] ::redis::RedisError),
+    /// A certificate or its key cannot be used.
+    #[error("cannot use the certificates: {0}")]
+    Certificates(String),
     /// The machine gave no thread.
     #[error("cannot start a thread")]
     Thread(#[source] io::Error),
@@ -74,6 +81,7 @@ pub enum StartError {
 /// A running edge. Dropping it stops it and waits.
 pub struct Edge {
     addr: SocketAddr,
+    tls_addr: Option<SocketAddr>,
     admin_addr: SocketAddr,
     stop: CancellationToken,
     background: Option<JoinHandle<bool>>,
@@ -103,10 +111,17 @@ impl Edge {
         };
         let repeats = Arc::clone(&knowledge.duplicates);
         let signatures = Signatures::new(Arc::default(), config.tracking_origins.clone(), repeats);
-        let files = watched(&config, &knowledge, &signatures);
+        let mut files = watched(&config, &knowledge, &signatures);
         for file in &files {
             file.read();
         }
+        let tls = if config.tls_addr.is_some() || config.inherited.contains(&Speaks::Https) {
+            let tls = Tls::new(&config.tls_pairs).map_err(StartError::Certificates)?;
+            files.extend(tls.certificates.watched());
+            Some(tls)
+        } else {
+            None
+        };
         let shared = Arc::new(runtime::Shared {
             links,
             tokens: TokenKey::new(&config.secret),
@@ -118,33 +133,46 @@ impl Edge {
             ),
             knowledge,
             signatures,
+            tls,
             clock,
             strict: config.spool.strict,
         });
         let admin = listener::bind(config.admin_addr, false)
             .map_err(|error| StartError::Listen(config.admin_addr, error))?;
-        let listeners = if config.inherited > 0 {
-            listener::inherited(config.inherited, config.threads)
-                .map_err(|error| StartError::Listen(config.addr, error))?
+        let mut listeners = if config.inherited.is_empty() {
+            Listeners { http: listen(config.addr, config.threads)?, https: Vec::new() }
         } else {
-            listen(config.addr, config.threads)?
+            listener::inherited(&config.inherited, config.threads)
+                .map_err(|error| StartError::Listen(config.addr, error))?
         };
+        if let Some(addr) = config.tls_addr.filter(|_| listeners.https.is_empty()) {
+            listeners.https = listen(addr, config.threads)?;
+        }
         let address_of = |listener: &std::net::TcpListener, asked| {
             listener.local_addr().map_err(|error| StartError::Listen(asked, error))
         };
-        let addr = listeners.first().map_or(Ok(config.addr), |listener| address_of(listener, config.addr))?;
+        let first = |listeners: &[std::net::TcpListener]| {
+            listeners.first().map(|listener| address_of(listener, config.addr)).transpose()
+        };
+        let addr = first(&listeners.http)?.unwrap_or(config.addr);
+        let tls_addr = first(&listeners.https)?;
         let admin_addr = address_of(&admin, config.admin_addr)?;
         let stop = CancellationToken::new();
         let background =
             Background { config, shared, spools, metrics, redis, link_work, position, files, admin };
         let background = background.start(listeners, stop.clone()).map_err(StartError::Thread)?;
-        tracing::info!(%addr, admin = %admin_addr, "serving clicks");
-        Ok(Self { addr, admin_addr, stop, background: Some(background) })
+        tracing::info!(%addr, tls = tls_addr.map(tracing::field::display), admin = %admin_addr, "serving clicks");
+        Ok(Self { addr, tls_addr, admin_addr, stop, background: Some(background) })
     }
 
     /// Where clicks are served; the port is the real one.
     pub const fn addr(&self) -> SocketAddr {
         self.addr
+    }
+
+    /// Where clicks are served over TLS; the port is the real one.
+    pub const fn tls_addr(&self) -> Option<SocketAddr> {
+        self.tls_addr
     }
 
     /// Where operators look.

@@ -8,8 +8,8 @@
 //! can take turns at them, and a restart refuses nobody: sockets of our own would take with them whoever
 //! waited in their backlog when they close.
 
-use crate::http;
 use crate::runtime::Worker;
+use crate::{http, tls};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdListener};
@@ -43,11 +43,28 @@ pub(crate) fn bind(addr: SocketAddr, shared: bool) -> io::Result<StdListener> {
 /// The first descriptor a service manager hands over.
 const FIRST_INHERITED: i32 = 3;
 
-/// One socket per worker, taken in turn from those this process was started with.
+/// What a listening socket speaks.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Speaks {
+    /// Plain HTTP.
+    Http,
+    /// TLS.
+    Https,
+}
+
+/// Listening sockets, one per worker and kind.
+#[derive(Default)]
+pub(crate) struct Listeners {
+    pub(crate) http: Vec<StdListener>,
+    /// Empty without TLS.
+    pub(crate) https: Vec<StdListener>,
+}
+
+/// One socket per worker and kind, taken in turn from those this process was started with.
 #[expect(unsafe_code, reason = "a descriptor by its number is only had this way")]
-pub(crate) fn inherited(handed: usize, workers: usize) -> io::Result<Vec<StdListener>> {
-    let mut sockets = Vec::with_capacity(handed);
-    for number in (FIRST_INHERITED..).take(handed) {
+pub(crate) fn inherited(handed: &[Speaks], workers: usize) -> io::Result<Listeners> {
+    let mut sockets = Vec::with_capacity(handed.len());
+    for (number, speaks) in (FIRST_INHERITED..).zip(handed) {
         // SAFETY: the service manager opened these for this process and nothing else has them; this runs once,
         // at the start. A number that is no socket fails at the first call below.
         let socket = unsafe { StdListener::from_raw_fd(number) };
@@ -56,13 +73,17 @@ pub(crate) fn inherited(handed: usize, workers: usize) -> io::Result<Vec<StdList
         set.set_tcp_nodelay(true)?;
         set.set_tcp_user_timeout(Some(USER_TIMEOUT))?;
         set.set_nonblocking(true)?;
-        sockets.push(socket);
+        sockets.push((*speaks, socket));
     }
-    sockets.iter().cycle().take(workers).map(StdListener::try_clone).collect()
+    let of = |kind| {
+        let sockets = sockets.iter().filter(|(speaks, _)| *speaks == kind).map(|(_, socket)| socket);
+        sockets.cycle().take(workers).map(StdListener::try_clone).collect::<io::Result<_>>()
+    };
+    Ok(Listeners { http: of(Speaks::Http)?, https: of(Speaks::Https)? })
 }
 
 /// Accepts connections until the worker stops.
-pub(crate) async fn accept(listener: TcpListener, worker: Rc<Worker>) {
+pub(crate) async fn accept(listener: TcpListener, speaks: Speaks, worker: Rc<Worker>) {
     let mut stopping = std::pin::pin!(worker.stop_accepting.cancelled());
     loop {
         while worker.connections.is_full() {
@@ -78,7 +99,7 @@ pub(crate) async fn accept(listener: TcpListener, worker: Rc<Worker>) {
             () = &mut stopping => break,
         };
         match accepted {
-            Ok((stream, peer)) => admit(&worker, stream, peer),
+            Ok((stream, peer)) => admit(&worker, stream, peer, speaks),
             Err(error) => {
                 worker.counters.accept_errors.add();
                 if is_exhausted(&error) {
@@ -90,18 +111,23 @@ pub(crate) async fn accept(listener: TcpListener, worker: Rc<Worker>) {
     }
     // What has already connected is served: closing the socket would reset it.
     while let Ok(Ok((stream, peer))) = tokio::time::timeout(Duration::ZERO, listener.accept()).await {
-        admit(&worker, stream, peer);
+        admit(&worker, stream, peer, speaks);
     }
 }
 
-fn admit(worker: &Rc<Worker>, stream: TcpStream, peer: SocketAddr) {
+fn admit(worker: &Rc<Worker>, stream: TcpStream, peer: SocketAddr, speaks: Speaks) {
     worker.counters.accepted.add();
     let address = peer.ip().to_canonical();
-    match worker.edge.addresses.enter(address) {
-        Some(place) => http::serve(worker, stream, address, place),
-        None => {
-            worker.counters.over_limit.add();
-            worker.counters.closed.add();
+    let Some(place) = worker.edge.addresses.enter(address) else {
+        worker.counters.over_limit.add();
+        worker.counters.closed.add();
+        return;
+    };
+    let guard = worker.connections.enter();
+    match speaks {
+        Speaks::Http => http::serve(worker, stream, address, guard, place),
+        Speaks::Https => {
+            tokio::task::spawn_local(tls::serve(Rc::clone(worker), stream, address, guard, place));
         }
     }
 }

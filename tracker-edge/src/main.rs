@@ -50,7 +50,12 @@ fn run(config: Config) -> ExitCode {
     }
     let edge = match Edge::start(config, Arc::new(SystemClock)) {
         Ok(edge) => edge,
-        Err(error @ (StartError::Eviction(_) | StartError::Redis(_) | StartError::Listen(..))) => {
+        Err(
+            error @ (StartError::Eviction(_)
+            | StartError::Redis(_)
+            | StartError::Listen(..)
+            | StartError::Certificates(_)),
+        ) => {
             return fail(&error, EX_USAGE);
         }
         Err(error) => return fail(&error, 1),

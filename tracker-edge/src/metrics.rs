@@ -30,6 +30,10 @@ macro_rules! counters {
                 let sum = workers.iter().map(|worker| worker.$field.get()).sum();
                 counter!($name $(, $label => $value)?).absolute(sum);
             )*
+            let open = |worker: &Arc<Counters>| {
+                worker.tls_completed.get().saturating_sub(worker.tls_closed.get())
+            };
+            gauge!("edge_tls_connections").set(workers.iter().map(open).sum::<u64>() as f64);
             for class in ClickClass::ALL {
                 let sum = workers.iter().map(|worker| worker.clicks[class as usize].get()).sum();
                 counter!("edge_clicks_total", "class" => class.name()).absolute(sum);
@@ -73,6 +77,20 @@ counters! {
     timed_out => "edge_connections_timed_out_total";
     /// Accepts that failed, such as for want of file descriptors.
     accept_errors => "edge_accept_errors_total";
+    /// TLS handshakes that ended in a connection.
+    tls_completed => "edge_tls_handshakes_total", "outcome" = "completed";
+    /// TLS handshakes of clients that gave up, or wanted what is not on offer.
+    tls_failed => "edge_tls_handshakes_total", "outcome" = "failed";
+    /// TLS handshakes that took too long.
+    tls_timed_out => "edge_tls_handshakes_total", "outcome" = "timed_out";
+    /// TLS handshakes that continued an earlier session.
+    tls_resumed => "edge_tls_resumed_total";
+    /// TLS 1.2 connections.
+    tls_12 => "edge_tls_protocol_total", "protocol" = "TLS1.2";
+    /// TLS 1.3 connections.
+    tls_13 => "edge_tls_protocol_total", "protocol" = "TLS1.3";
+    /// TLS connections closed.
+    tls_closed => "edge_tls_connections_closed_total";
     /// Requests whose handling panicked.
     panics => "edge_panics_total";
 }
@@ -142,6 +160,15 @@ fn describe() {
     describe_counter!("edge_connections_refused_total", "Connections of addresses that had too many");
     describe_counter!("edge_connections_timed_out_total", "Connections closed for being too slow or idle");
     describe_counter!("edge_accept_errors_total", "Accepts that failed");
+    describe_counter!("edge_tls_handshakes_total", "TLS handshakes, by what became of them");
+    describe_counter!("edge_tls_resumed_total", "TLS handshakes that continued an earlier session");
+    describe_counter!("edge_tls_protocol_total", "TLS connections, by version");
+    describe_counter!("edge_tls_connections_closed_total", "TLS connections closed");
+    describe_gauge!("edge_tls_connections", "Open TLS connections, after their handshake");
+    describe_gauge!(
+        "edge_tls_certificate_expires_timestamp_seconds",
+        "When a configured certificate stops being valid, as Unix time"
+    );
     describe_counter!("edge_panics_total", "Requests whose handling panicked");
     describe_counter!(
         "edge_link_questions_total",
@@ -177,6 +204,8 @@ pub(crate) struct Now {
     pub(crate) ready: bool,
     pub(crate) agent_keys: usize,
     pub(crate) files: Vec<files::Shown>,
+    /// Configured certificates, and the Unix time each is valid until.
+    pub(crate) certificates: Vec<(String, i64)>,
 }
 
 impl Now {
@@ -189,6 +218,11 @@ impl Now {
         counter!("edge_link_comparisons_total").absolute(self.comparisons);
         counter!("edge_links_evicted_total").absolute(self.links.evicted);
         gauge!("edge_agent_keys").set(self.agent_keys as f64);
+        for (certificate, expires) in &self.certificates {
+            let certificate = certificate.clone();
+            gauge!("edge_tls_certificate_expires_timestamp_seconds", "certificate" => certificate)
+                .set(*expires as f64);
+        }
         for file in &self.files {
             counter!("edge_file_loads_total", "file" => file.name).absolute(file.loads);
             counter!("edge_file_failures_total", "file" => file.name).absolute(file.failures);

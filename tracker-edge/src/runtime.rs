@@ -9,11 +9,13 @@ use crate::clicks::signatures::{Budget, Signatures};
 use crate::clicks::spool::Writer;
 use crate::clicks::{Knowledge, Recorder};
 use crate::connections::{Connections, TICK};
+use crate::http;
 use crate::links::shard::Scratch;
 use crate::links::{self, Links};
+use crate::listener::{self, Speaks};
 use crate::metrics::Counters;
 use crate::pages::Pages;
-use crate::{http, listener};
+use crate::tls::Tls;
 use hyper::server::conn::http1;
 use shared::click_id::ClickIdKey;
 use shared::{Clock, TokenKey};
@@ -36,6 +38,8 @@ pub(crate) struct Shared {
     pub(crate) addresses: Arc<Addresses>,
     pub(crate) knowledge: Knowledge,
     pub(crate) signatures: Signatures,
+    /// `None` when only plain HTTP is served.
+    pub(crate) tls: Option<Tls>,
     pub(crate) clock: Arc<dyn Clock>,
     /// Whether an answer waits for its click to be synced.
     pub(crate) strict: bool,
@@ -61,6 +65,7 @@ pub(crate) struct Start {
     pub(crate) counters: Arc<Counters>,
     pub(crate) writer: Writer,
     pub(crate) listener: StdListener,
+    pub(crate) tls_listener: Option<StdListener>,
     pub(crate) connections_max: usize,
     /// Cancelled when answers shall close their connections.
     pub(crate) drain: CancellationToken,
@@ -75,6 +80,7 @@ pub(crate) fn work(start: Start) -> io::Result<()> {
     let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
     runtime.block_on(async move {
         let listener = TcpListener::from_std(start.listener)?;
+        let tls_listener = start.tls_listener.map(TcpListener::from_std).transpose()?;
         let recorder = Recorder::new(start.writer, start.edge.ids.clone(), start.edge.knowledge.clone());
         let worker = Rc::new(Worker {
             connections: Rc::new(Connections::new(start.connections_max, Arc::clone(&start.counters))),
@@ -88,11 +94,19 @@ pub(crate) fn work(start: Start) -> io::Result<()> {
             stop_accepting: start.stop_accepting,
         });
         let sweeping = tokio::task::spawn_local(sweep(Rc::clone(&worker.connections)));
-        let accepting = tokio::task::spawn_local(listener::accept(listener, Rc::clone(&worker)));
+        let listeners = tls_listener.map(|listener| (listener, Speaks::Https));
+        let accepting: Vec<_> = std::iter::once((listener, Speaks::Http))
+            .chain(listeners)
+            .map(|(listener, speaks)| {
+                tokio::task::spawn_local(listener::accept(listener, speaks, Rc::clone(&worker)))
+            })
+            .collect();
         start.drain.cancelled().await;
         worker.draining.set(true);
-        if accepting.await.is_err() {
-            tracing::error!("the accept loop panicked");
+        for accepting in accepting {
+            if accepting.await.is_err() {
+                tracing::error!("an accept loop panicked");
+            }
         }
         worker.connections.finish_all();
         let finished = async {

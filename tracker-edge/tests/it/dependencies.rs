@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 use std::process::Command;
 
-/// What must never be in the tree: SQL, frameworks, HTTP clients, a second TLS stack or provider.
+/// What must never be in the tree: SQL, frameworks, HTTP clients, a second TLS stack or provider. TLS itself,
+/// for Redis and for visitors, is rustls with ring through tokio-rustls.
 const FORBIDDEN: &[&str] = &[
     "sqlx",
     "sqlx-core",

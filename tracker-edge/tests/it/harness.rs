@@ -400,7 +400,7 @@ pub(crate) fn read_reply(stream: &mut TcpStream) -> Reply {
     Reply { body: String::from_utf8(body).unwrap(), ..head }
 }
 
-fn parse(answer: &[u8]) -> Reply {
+pub(crate) fn parse(answer: &[u8]) -> Reply {
     let text = String::from_utf8_lossy(answer);
     let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
     let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);

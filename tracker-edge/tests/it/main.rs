@@ -6,6 +6,8 @@
 //! - `updates`: every change arrives, also when its message was lost
 //! - `limits`: what breaks HTTP or takes too much is refused, and nothing else suffers
 //! - `corpus`: hundreds of malformed and unusual requests, each with what must come of it
+//! - `tls`: the same over TLS: versions, certificates, sessions, floods of handshakes; `tls_client` has the
+//!   clients
 //! - `shutdown`: a stop loses no answer and no click
 //! - `redis_down`: known links keep working without Redis, also after a restart
 //! - `agents`: AI agents that prove who they are
@@ -38,4 +40,6 @@ mod ship_reports;
 mod ship_sentinel;
 mod shutdown;
 mod spool_kill;
+mod tls;
+mod tls_client;
 mod updates;
