@@ -55,7 +55,6 @@ export AOS_TRUSTED_PROXIES=127.0.0.0/8 AOS_EDGE_TRUSTED_PROXIES=127.0.0.0/8 AOS_
 control_redis=redis://affiliateos_control:$control_password@127.0.0.1:$redis/
 edge_redis=redis://affiliateos_edge:$edge_password@127.0.0.1:$redis/
 AOS_DATABASE_URL=$(of_role affiliateos_owner) AOS_REDIS_URL=$control_redis "$BIN/control-plane" migrate
-psql -q "$(of_role affiliateos_owner)" -f "$here/postgres/grants.sql"
 
 edge() { # number
     AOS_REDIS_URL=$edge_redis AOS_EDGE_ADDR=127.0.0.1:$((P + 10 + $1)) AOS_EDGE_ADMIN_ADDR=127.0.0.1:$((P + 20 + $1)) \

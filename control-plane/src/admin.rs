@@ -27,7 +27,7 @@ async fn metrics() -> Response {
 
 /// Ready when Postgres answers. Redis is not asked: without it the API serves and clicks wait in spools.
 async fn ready(State(app): State<App>) -> Response {
-    if app.tasks().is_stopping() {
+    if app.tasks().is_leaving() {
         return (StatusCode::SERVICE_UNAVAILABLE, "stopping\n").into_response();
     }
     match tokio::time::timeout(CHECK_FOR, crate::db::ping(app.db_read())).await {

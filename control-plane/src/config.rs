@@ -208,6 +208,9 @@ pub struct Settings {
     /// The token's EIP-712 name and version, as `USD Coin/2`; those of the chain's USDC when left out.
     #[arg(long, env = "AOS_X402_ASSET_DOMAIN", global = true)]
     pub x402_asset_domain: Option<String>,
+    /// Milliseconds that a stop goes on serving while /ready says 503: longer than load balancers take to see it.
+    #[arg(long, env = "AOS_DRAIN_DELAY_MS", global = true, default_value_t = 0)]
+    pub drain_delay_ms: u64,
     /// Seconds a stop waits for what is in flight.
     #[arg(long, env = "AOS_DRAIN_SECONDS", global = true, default_value_t = 10)]
     pub drain_seconds: u64,
@@ -264,6 +267,8 @@ pub struct Config {
     pub stripe: Option<stripe::Account>,
     /// What is taken over x402, when it is.
     pub x402: Option<x402::Terms>,
+    /// How long a stop goes on serving, in milliseconds.
+    pub drain_delay_ms: u64,
     /// Patience of a stop, in seconds.
     pub drain_seconds: u64,
     /// Log filter.
@@ -339,6 +344,7 @@ impl Config {
                 trusted_proxies,
                 stripe,
                 x402,
+                drain_delay_ms: settings.drain_delay_ms,
                 drain_seconds: settings.drain_seconds,
                 log: settings.log.clone(),
                 log_format,
@@ -391,6 +397,7 @@ impl Config {
             ),
             self.describe_stripe(),
             self.describe_x402(),
+            format!("AOS_DRAIN_DELAY_MS={}", self.drain_delay_ms),
             format!("AOS_DRAIN_SECONDS={}", self.drain_seconds),
             format!("AOS_LOG={}", self.log),
             format!("AOS_LOG_FORMAT={}", if self.log_format == LogFormat::Json { "json" } else { "text" }),

@@ -3,6 +3,8 @@
 //! Every session works in UTC with time-outs set on the server side: sqlx has none of its own, and a
 //! client that goes away must not leave a lock behind.
 
+pub mod grants;
+
 use sqlx::Connection;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
 use std::str::FromStr;

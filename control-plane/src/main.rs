@@ -143,8 +143,20 @@ async fn migrate(config: &Config) -> anyhow::Result<()> {
         tries += 1;
         tokio::time::sleep(MIGRATION_PAUSE).await;
     }
-    conn.close().await.context("cannot close the connection")?;
     tracing::info!("the schema is up to date");
+    let applied = db::grants::apply(&mut conn).await.context("cannot give the roles what they may do")?;
+    for change in &applied.changes {
+        tracing::info!(%change, "rights changed");
+    }
+    for table in &applied.undecided {
+        tracing::warn!(%table, "no role may use this table: nobody has decided about it");
+    }
+    tracing::info!(
+        roles = applied.roles.join(" "),
+        changes = applied.changes.len(),
+        "the rights of the roles hold"
+    );
+    conn.close().await.context("cannot close the connection")?;
     Ok(())
 }
 
@@ -181,6 +193,8 @@ async fn roles(command: Command, config: Config) -> anyhow::Result<ExitCode> {
     }
     shared::shutdown::signal().await.context("cannot wait for signals")?;
     tracing::info!("stopping");
+    app.tasks().leave();
+    leave(Duration::from_millis(app.config().drain_delay_ms)).await?;
     app.tasks().stop();
     if !app.tasks().drained(patience + Duration::from_secs(1)).await {
         tracing::warn!("some tasks were still running when the drain ended");
@@ -188,6 +202,14 @@ async fn roles(command: Command, config: Config) -> anyhow::Result<ExitCode> {
     app.close().await;
     tracing::info!("stopped");
     Ok(ExitCode::SUCCESS)
+}
+
+/// Serves on while load balancers find out that it is not ready; a second signal ends that.
+async fn leave(delay: Duration) -> anyhow::Result<()> {
+    tokio::select! {
+        () = tokio::time::sleep(delay) => Ok(()),
+        signal = shared::shutdown::signal() => signal.context("cannot wait for signals"),
+    }
 }
 
 /// Why this Postgres is not to be trusted with money. One that cannot be asked now is no reason not to start.

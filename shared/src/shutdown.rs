@@ -12,6 +12,7 @@ use tokio_util::task::TaskTracker;
 /// Stop signal and tracked tasks.
 #[derive(Clone, Debug, Default)]
 pub struct Shutdown {
+    leaving: CancellationToken,
     token: CancellationToken,
     tasks: TaskTracker,
 }
@@ -31,8 +32,19 @@ impl Shutdown {
         self.tasks.spawn(task)
     }
 
+    /// Says that a stop is coming: nobody is to send anything any more, and all that comes is served.
+    pub fn leave(&self) {
+        self.leaving.cancel();
+    }
+
+    /// Whether a stop is coming or was asked for.
+    pub fn is_leaving(&self) -> bool {
+        self.leaving.is_cancelled()
+    }
+
     /// Asks everything to stop.
     pub fn stop(&self) {
+        self.leaving.cancel();
         self.token.cancel();
     }
 

@@ -59,6 +59,7 @@ impl TestApp {
             trusted_proxies: vec!["127.0.0.0/8".parse().unwrap()],
             stripe: None,
             x402: None,
+            drain_delay_ms: 0,
             drain_seconds: 5,
             log: "warn".to_owned(),
             log_format: LogFormat::Text,

@@ -19,7 +19,7 @@ pub(crate) fn setting(name: &str) -> String {
     std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: run `cargo xtask test`"))
 }
 
-fn server() -> PgConnectOptions {
+pub(super) fn server() -> PgConnectOptions {
     PgConnectOptions::from_str(&setting("AOS_TEST_DATABASE_URL"))
         .expect("AOS_TEST_DATABASE_URL is a Postgres address")
 }

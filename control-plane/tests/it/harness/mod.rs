@@ -12,6 +12,7 @@ pub(crate) mod peers;
 mod process;
 pub(crate) mod providers;
 mod receiver;
+mod roles;
 mod rows;
 mod site;
 

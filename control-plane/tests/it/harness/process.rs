@@ -22,11 +22,21 @@ pub(crate) struct Process {
 impl Process {
     /// `control-plane ROLE` on the database and under the Redis prefix of a test's app.
     pub(crate) async fn start(app: &TestApp, role: &str) -> Self {
+        Self::on_database(app, role, app.app.config().database_url.expose_secret()).await
+    }
+
+    /// The same, with no more rights in the database than one of its roles has.
+    pub(crate) async fn start_as(app: &TestApp, role: &str, database_role: &str) -> Self {
+        Self::on_database(app, role, &app.url_as(database_role)).await
+    }
+
+    async fn on_database(app: &TestApp, role: &str, database_url: &str) -> Self {
         let config = app.app.config();
         let mut command = Command::new(env!("CARGO_BIN_EXE_control-plane"));
         settings(&mut command, config.redis_url.expose_secret(), &config.redis_prefix);
         command.env("AOS_DB_API_CONNECTIONS", "8");
-        Self::control_plane(command, role, config.database_url.expose_secret()).await
+        command.env("AOS_CLICK_SHARDS", config.click_shards.to_string());
+        Self::control_plane(command, role, database_url).await
     }
 
     /// `control-plane ROLE`; the command has the settings that it shares with edges.
@@ -39,7 +49,7 @@ impl Process {
             .env("AOS_ADDR", "127.0.0.1:0")
             .env("AOS_ADMIN_ADDR", "127.0.0.1:0")
             .env("AOS_EGRESS_ALLOW", "127.0.0.0/8");
-        let listens = if role == "work" { "admin listens" } else { "api listens" };
+        let listens = if ["work", "drain"].contains(&role) { "admin listens" } else { "api listens" };
         Self::spawn(command, listens).await
     }
 

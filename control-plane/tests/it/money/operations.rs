@@ -7,6 +7,7 @@ use super::chain::{CONFIRMATIONS, SimulatedChain};
 use super::chance::Chance;
 use crate::harness::{Client, Offer, Reply, SHARDS, TestApp, TestSpool};
 use chrono::TimeDelta;
+use control_plane::db::grants::PAYOUTS;
 use control_plane::features::clicks::fold::fold;
 use control_plane::features::payouts::model::Method;
 use control_plane::features::payouts::usdc::model::Policy;
@@ -61,6 +62,8 @@ impl World {
             config.db_read_connections = AT_ONCE as u32 + 2;
             config.db_worker_connections = AT_ONCE as u32 + 2;
         })
+        .await
+        .with_roles()
         .await;
         let (mut offers, mut edges) = (Vec::new(), Vec::new());
         for _ in 0..3 {
@@ -86,7 +89,7 @@ impl World {
             open_max: 8,
         };
         let chain = SimulatedChain::seeded(seed);
-        let payer = Worker::new(app.app.db_worker().clone(), app.clock.clone(), chain, policy);
+        let payer = Worker::new(app.pool_as(PAYOUTS), app.clock.clone(), chain, policy);
         let drainer = Mutex::new(Drainer::new(&app.app).unwrap());
         let (gate, same_day) = (Semaphore::new(AT_ONCE), RwLock::default());
         let tally = std::sync::Mutex::default();

@@ -3,6 +3,7 @@
 use super::chain::{CONFIRMATIONS, SimulatedChain};
 use crate::harness::{Offer, TestApp};
 use chrono::TimeDelta;
+use control_plane::db::grants::PAYOUTS;
 use control_plane::features::payouts::usdc::model::Policy;
 use control_plane::features::payouts::usdc::worker::Worker;
 use serde_json::json;
@@ -19,7 +20,7 @@ async fn payout(offer: &Offer) {
 
 #[tokio::test]
 async fn more_open_than_the_limit_after_a_reorganisation_is_waited_for() {
-    let app = TestApp::start().await;
+    let app = TestApp::start().await.with_roles().await;
     let offer = app.offer().await;
     offer.advertiser.post("/api/wallet/topup", json!({"amount": 100})).await.expect(201);
     let path = format!("/api/agents/{}/payout-address", offer.affiliate.id());
@@ -29,7 +30,7 @@ async fn more_open_than_the_limit_after_a_reorganisation_is_waited_for() {
     let stuck_after = TimeDelta::minutes(1);
     let policy = Policy { confirmations: CONFIRMATIONS, stuck_after, fee_max: 1_000, open_max: 1 };
     let chain = SimulatedChain::seeded(7);
-    let worker = Worker::new(app.app.db_worker().clone(), app.clock.clone(), chain, policy);
+    let worker = Worker::new(app.pool_as(PAYOUTS), app.clock.clone(), chain, policy);
     // Turns until the transfers are in these states; a request that the chain loses is asked again.
     let until = async |states: &[&str]| {
         for _ in 0..200 {

@@ -4,6 +4,7 @@ mod cors;
 mod docs;
 mod error_codes;
 mod idempotency;
+mod leaving;
 mod matrix;
 mod rate_limit;
 mod retry;
