@@ -51,7 +51,7 @@ struct Bench {
 
 /// Runs; `true` unless a click went missing.
 pub(crate) async fn run(args: &Args) -> anyhow::Result<bool> {
-    let ground = Ground::prepare(false).await?;
+    let ground = Ground::prepare(&[]).await?;
     let postgres = ["max_wal_size=16GB", "checkpoint_timeout=1h"].map(str::to_owned).to_vec();
     let mut stack = Stack::start(&ground, Options { postgres, ..Options::default() }).await?;
     // Only drainers work: the fold has a core of its own where there is one.

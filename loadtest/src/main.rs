@@ -6,6 +6,7 @@
 //! - `hooks`: webhooks to a thousand endpoints beside bad ones, and a worker killed in the middle
 //! - `million`: a million clicks through forty kills and an emptied Redis
 //! - `pages`: what every page of the dashboard costs with a million clicks behind it
+//! - `corpus`: malformed and unusual requests through haproxy and nginx, which must agree with the edge
 //! - `drain`: the drainer's throughput beside `COPY`
 //! - `bench`: what a redirect costs the edge, beside nginx, haproxy and varnish
 //! - `instructions`: the instructions of a redirect, and their ceiling
@@ -17,9 +18,11 @@ mod api;
 mod api_scale;
 mod bench;
 mod clicker;
+mod corpus;
 mod drain;
 mod faults;
 mod hooks;
+mod idle;
 mod million;
 mod pages;
 mod programs;
@@ -46,6 +49,8 @@ enum Command {
     ApiScale(api_scale::Args),
     /// Causes faults under load, one after another, and accounts for every click.
     Faults(faults::Args),
+    /// Sends malformed and unusual requests through haproxy and nginx, and asks both sides what they made of them.
+    Corpus(corpus::Args),
     /// Delivers webhooks to a thousand endpoints beside bad ones, and kills the worker in the middle.
     Hooks(hooks::Args),
     /// A million clicks, forty kills and three emptied Redis in one run: all of them are stored, once.
@@ -61,6 +66,9 @@ enum Command {
     /// Redirects everything to one place; a rival of `bench`.
     #[command(hide = true)]
     Floor(bench::floor::Args),
+    /// Holds connections that say nothing; part of a fault, for the files one process may open.
+    #[command(hide = true)]
+    Idle(idle::Args),
 }
 
 #[expect(clippy::print_stdout, reason = "the report goes to standard output")]
@@ -87,6 +95,7 @@ fn main() -> ExitCode {
         Command::Smoke(args) => runtime.block_on(smoke::run(&args)),
         Command::ApiScale(args) => runtime.block_on(api_scale::run(&args)),
         Command::Faults(args) => runtime.block_on(faults::run(&args)),
+        Command::Corpus(args) => runtime.block_on(corpus::run(&args)),
         Command::Hooks(args) => runtime.block_on(hooks::run(&args)),
         Command::Million(args) => runtime.block_on(million::run(&args)),
         Command::Pages(args) => runtime.block_on(pages::run(&args)),
@@ -94,6 +103,7 @@ fn main() -> ExitCode {
         Command::Bench(args) => runtime.block_on(bench::run(&args)),
         Command::Instructions(args) => runtime.block_on(bench::instructions::run(&args)),
         Command::Floor(args) => bench::floor::run(&args),
+        Command::Idle(args) => runtime.block_on(idle::run(&args)),
     };
     match outcome {
         Ok(true) => ExitCode::SUCCESS,

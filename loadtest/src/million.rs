@@ -58,7 +58,7 @@ enum Stroke {
 
 /// Runs; `true` when every click is accounted for, once.
 pub(crate) async fn run(args: &Args) -> anyhow::Result<bool> {
-    let ground = Ground::prepare(false).await?;
+    let ground = Ground::prepare(&[]).await?;
     let mut stack = Stack::start(&ground, Options { proxies: true, ..Options::default() }).await?;
     let cast = stack.api()?.cast().await?;
     let target = Target {

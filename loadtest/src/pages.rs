@@ -68,7 +68,7 @@ struct Measured {
 /// Runs; `true` when every page keeps its time and its size.
 pub(crate) async fn run(args: &Args) -> anyhow::Result<bool> {
     say("starting PostgreSQL, Redis, control plane and edge");
-    let ground = Ground::prepare(false).await?;
+    let ground = Ground::prepare(&[]).await?;
     let stack = Stack::start(&ground, Options::default()).await?;
     let started = Instant::now();
     let cast = seed(&stack, args.clicks).await?;

@@ -319,6 +319,16 @@ pub(crate) fn raise_files_limit() -> anyhow::Result<()> {
     if got == 0 && set == 0 { Ok(()) } else { Err(std::io::Error::last_os_error()).context("setrlimit") }
 }
 
+/// How many files this process may open.
+#[expect(unsafe_code, reason = "limits have no safe wrapper in std")]
+pub(crate) fn files_limit() -> anyhow::Result<usize> {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: getrlimit writes the one struct it is given.
+    let got = unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) };
+    ensure!(got == 0, "getrlimit: {}", std::io::Error::last_os_error());
+    Ok(limit.rlim_cur as usize)
+}
+
 /// Sends a signal to a process this program started.
 #[expect(unsafe_code, reason = "kill(2) has no safe wrapper in std")]
 pub(crate) fn signal(pid: u32, signal: i32) -> anyhow::Result<()> {

@@ -35,7 +35,7 @@ pub(crate) struct Args {
 /// Runs; `true` when every figure is right.
 pub(crate) async fn run(args: &Args) -> anyhow::Result<bool> {
     say("starting PostgreSQL, Redis, control plane and edge");
-    let ground = Ground::prepare(false).await?;
+    let ground = Ground::prepare(&[]).await?;
     let mut stack = Stack::start(&ground, Options::default()).await?;
     let cast = stack.api()?.cast().await?;
     let target = Target {

@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::interrupt::Interrupt;
 use crate::layout::Layout;
 use crate::progress::say;
-use crate::servers::{self, Programs, faketime, rivals, valgrind};
+use crate::servers::{self, Programs, attackers, faketime, rivals, valgrind};
 
 /// Settings of `lab`.
 #[derive(Clone, Copy, Debug, clap::Args)]
@@ -18,6 +18,9 @@ pub struct Args {
     /// Also unpack the servers the edge is compared with.
     #[arg(long)]
     rivals: bool,
+    /// Also look for clients that behave badly, and unpack them privately where they are missing.
+    #[arg(long)]
+    attackers: bool,
     /// Also look for valgrind, and unpack it privately where it is missing.
     #[arg(long)]
     valgrind: bool,
@@ -33,6 +36,7 @@ pub fn print(args: Args, servers: &servers::Args, layout: &Layout, interrupt: &I
         "postgres": programs.postgres.directory,
         "redis": programs.redis.directory,
         "faketime": args.faketime.then(|| faketime::ready(servers, layout, interrupt)).flatten(),
+        "attackers": args.attackers.then(|| attackers::ready(servers, layout, interrupt)).flatten(),
         "rivals": rivals,
         "valgrind": valgrind,
         "home": layout.home,

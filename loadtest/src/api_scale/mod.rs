@@ -40,7 +40,7 @@ const CURSORS: usize = 50;
 /// Runs; `true` when every list keeps its time and no plan reads a big table whole.
 pub(crate) async fn run(args: &Args) -> anyhow::Result<bool> {
     say("starting PostgreSQL, Redis, control plane and edge");
-    let ground = Ground::prepare(false).await?;
+    let ground = Ground::prepare(&[]).await?;
     // The endpoint that the deliveries belong to.
     let control = vec![("AOS_EGRESS_ALLOW", "127.0.0.0/8".to_owned())];
     let mut stack = Stack::start(&ground, Options { control, ..Options::default() }).await?;

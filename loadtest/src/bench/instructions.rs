@@ -82,6 +82,7 @@ async fn count(
         addr: edge.addr,
         links,
         expected: Expected::Own,
+        one_link: false,
         connections: CONNECTIONS,
         one_each: false,
         per_second: None,

@@ -43,6 +43,8 @@ pub(crate) struct Load<'a> {
     pub(crate) links: &'a Links,
     /// Where replies must lead.
     pub(crate) expected: Expected,
+    /// Whether every click is of link 0.
+    pub(crate) one_link: bool,
     /// Connections.
     pub(crate) connections: usize,
     /// A connection of its own for every click.
@@ -195,7 +197,7 @@ impl Run<'_> {
     }
 
     fn click(&mut self, at: usize, due: Instant) -> anyhow::Result<()> {
-        let link = self.load.links.nth_click(self.clicks);
+        let link = if self.load.one_link { 0 } else { self.load.links.nth_click(self.clicks) };
         // Visitors differ by browser: 10,000 of them.
         let visitor = super::links::mix(self.clicks) % 10_000;
         let ending = if self.load.one_each { "Connection: close\r\n\r\n" } else { "\r\n" };

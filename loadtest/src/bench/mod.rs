@@ -22,6 +22,7 @@ use cpu::Spread;
 use edge::Edge;
 use links::Links;
 use load::{Expected, Load, Until};
+pub(crate) use rivals::is_root;
 use rivals::{Rival, Yard};
 use std::fmt::Write as _;
 use std::net::SocketAddr;
@@ -74,6 +75,9 @@ struct Figures {
     keep_alive_us: Vec<f64>,
     per_second: Vec<f64>,
     one_each_us: Vec<f64>,
+    /// With all clicks on one link; of the edge alone.
+    hot_us: Vec<f64>,
+    hot_per_second: Vec<f64>,
     /// p50, p99, p99.9 in microseconds.
     latencies_us: [Vec<f64>; 3],
     resident_bytes: u64,
@@ -191,6 +195,7 @@ impl Contender {
             addr,
             links,
             expected,
+            one_link: false,
             connections: CONNECTIONS,
             one_each: false,
             per_second: None,
@@ -199,6 +204,11 @@ impl Contender {
         let keep_alive = self.put_under(closed, figures).await?;
         figures.keep_alive_us.push(keep_alive.0);
         figures.per_second.push(keep_alive.1.replies as f64 / keep_alive.1.took.as_secs_f64());
+        if let Self::Edge(_) = self {
+            let hot = self.put_under(Load { one_link: true, ..closed }, figures).await?;
+            figures.hot_us.push(hot.0);
+            figures.hot_per_second.push(hot.1.replies as f64 / hot.1.took.as_secs_f64());
+        }
         let one_each = self.put_under(Load { one_each: true, ..closed }, figures).await?;
         figures.one_each_us.push(one_each.0);
         let open = Load { per_second: Some(args.rate), connections: CONNECTIONS_OPEN, ..closed };
@@ -305,6 +315,14 @@ fn table(args: &Args, links: &Links, figures: &[Figures], stolen: f64) -> String
         )
         .ok();
     }
+    // A string takes everything.
+    writeln!(
+        text,
+        "\nAll clicks on one link: {} times the requests a second of all links, {} times the CPU time a request.",
+        show(ratio(&edge.hot_per_second, &edge.per_second)),
+        show(ratio(&edge.hot_us, &edge.keep_alive_us))
+    )
+    .ok();
     text
 }
 

@@ -294,7 +294,7 @@ fn first() -> String {
 }
 
 #[expect(unsafe_code, reason = "geteuid(2) has no safe wrapper in std")]
-fn is_root() -> bool {
+pub(crate) fn is_root() -> bool {
     // SAFETY: takes nothing and cannot fail.
     unsafe { libc::geteuid() == 0 }
 }

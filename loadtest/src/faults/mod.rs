@@ -97,8 +97,10 @@ pub(crate) async fn run(args: &Args) -> anyhow::Result<bool> {
         return Ok(true);
     }
     ensure!(!wanted.is_empty(), "no fault has such a name; --list shows them");
-    let faketime = wanted.iter().any(|fault| fault.needs.contains(&Need::Faketime));
-    let ground = Ground::prepare(faketime).await?;
+    let further = [(Need::Faketime, "--faketime"), (Need::Attackers, "--attackers")];
+    let is_needed = |need: &Need| wanted.iter().any(|fault| fault.needs.contains(need));
+    let further: Vec<_> = further.iter().filter(|(need, _)| is_needed(need)).map(|(_, flag)| *flag).collect();
+    let ground = Ground::prepare(&further).await?;
     let mut rows = Vec::new();
     for fault in wanted {
         say(&format!("{}: {}", fault.name, fault.summary));

@@ -2,6 +2,7 @@
 
 use crate::api::Cast;
 use crate::clicker::{self, Load, Outcome, Progress, Target};
+use crate::programs::Program;
 use crate::stack::Stack;
 use crate::stack::disk::Disk;
 use anyhow::Context;
@@ -91,6 +92,22 @@ impl Scene {
             anyhow::ensure!(started.elapsed() < within, "not within {within:?}: {what}");
             tokio::time::sleep(LOOK_PAUSE).await;
         }
+    }
+
+    /// Numbers for so many clicks that an injection sends by itself.
+    pub(super) fn numbers(&mut self, clicks: u64) -> std::ops::Range<u64> {
+        let first = self.own_next;
+        self.own_next += clicks;
+        first..self.own_next
+    }
+
+    /// Another edge without a load of its own, which serves the link.
+    pub(super) async fn another_edge(&self) -> anyhow::Result<(Program, SocketAddr)> {
+        let (mut edge, addr, _) = self.stack.another_edge(None)?;
+        edge.start()?;
+        edge.ready().await?;
+        self.stack.wait_for_link(&Target { addr, ..self.target.clone() }).await?;
+        Ok((edge, addr))
     }
 
     /// Clicks made by the injection itself, as fast as they go, on this edge; they are part of the account.

@@ -66,7 +66,7 @@ struct Part {
 pub(crate) async fn run(args: &Args) -> anyhow::Result<bool> {
     say("starting PostgreSQL, Redis, control plane and edge");
     let control = vec![("AOS_EGRESS_ALLOW", "127.0.0.0/8".to_owned())];
-    let ground = Ground::prepare(false).await?;
+    let ground = Ground::prepare(&[]).await?;
     let mut stack = Stack::start(&ground, Options { control, ..Options::default() }).await?;
     let receiver = Receiver::start().await?;
     let cast = Cast::gather(&stack.api()?, &receiver, args.endpoints.div_ceil(PER_AGENT)).await?;

@@ -19,6 +19,8 @@ pub(crate) struct Lab {
     pub(crate) redis: PathBuf,
     /// The library that fakes the time for a program it is loaded into, where there is one.
     pub(crate) faketime: Option<PathBuf>,
+    /// The folder clients that behave badly were unpacked in, where there is one.
+    pub(crate) attackers: Option<PathBuf>,
     /// valgrind, if asked for.
     pub(crate) valgrind: Option<PathBuf>,
     /// The folder the edge's rivals were unpacked in, if asked for.
@@ -47,6 +49,7 @@ impl Lab {
             postgres: path("postgres")?,
             redis: path("redis")?,
             faketime: lab["faketime"].as_str().map(PathBuf::from),
+            attackers: lab["attackers"].as_str().map(PathBuf::from),
             valgrind: lab["valgrind"].as_str().map(PathBuf::from),
             rivals: lab["rivals"].as_str().map(PathBuf::from),
             home: path("home")?,
@@ -106,9 +109,9 @@ pub(crate) struct Ground {
 }
 
 impl Ground {
-    /// Finds the servers (and the library that fakes the time, if wanted), builds our programs, and migrates the database to be copied.
-    pub(crate) async fn prepare(faketime: bool) -> anyhow::Result<Arc<Self>> {
-        let lab = Lab::find(if faketime { &["--faketime"] } else { &[] })?;
+    /// Finds the servers and what is wanted besides, builds our programs, and migrates the database to be copied.
+    pub(crate) async fn prepare(further: &[&str]) -> anyhow::Result<Arc<Self>> {
+        let lab = Lab::find(further)?;
         let binaries = programs::build()?;
         let folder = lab.folder("load")?;
         let ground = Self { template: folder.join("template"), folder, lab, binaries };

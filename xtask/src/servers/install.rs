@@ -30,13 +30,16 @@ pub struct Missing {
     pub rivals: bool,
     /// What counts instructions.
     pub valgrind: bool,
+    /// Clients that behave badly, or fast.
+    pub attackers: bool,
 }
 
 /// The rivals' packages: programs, and the modules that are no libraries by name.
 const RIVALS: [&str; 6] =
     ["nginx", "libnginx-mod-http-lua", "lua-resty-core", "lua-resty-lrucache", "haproxy", "varnish"];
-/// The rivals' programs.
-const RIVAL_PROGRAMS: [&str; 3] = ["nginx", "haproxy", "varnishd"];
+const ATTACKERS: [&str; 2] = ["slowhttptest", "nghttp2-client"];
+/// Programs of both.
+const TOOLS: [&str; 5] = ["nginx", "haproxy", "varnishd", "slowhttptest", "h2load"];
 
 impl fmt::Display for Missing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -46,6 +49,7 @@ impl fmt::Display for Missing {
             (self.faketime, "libfaketime"),
             (self.rivals, "nginx with Lua, haproxy and varnish"),
             (self.valgrind, "valgrind"),
+            (self.attackers, "slowhttptest and h2load"),
         ];
         let names: Vec<&str> = names.iter().filter(|(wanted, _)| *wanted).map(|(_, name)| *name).collect();
         f.write_str(&names.join(" and "))
@@ -124,8 +128,8 @@ fn by_hand(missing: Missing) -> String {
     if missing.valgrind {
         line.push_str(" valgrind");
     }
-    if missing.rivals {
-        for package in RIVALS {
+    for (wanted, packages) in [(missing.rivals, &RIVALS[..]), (missing.attackers, &ATTACKERS)] {
+        for package in packages.iter().filter(|_| wanted) {
             line.push(' ');
             line.push_str(package);
         }
@@ -205,6 +209,9 @@ impl<'a> Apt<'a> {
         }
         if missing.rivals {
             wanted.extend(RIVALS.map(str::to_owned));
+        }
+        if missing.attackers {
+            wanted.extend(ATTACKERS.map(str::to_owned));
         }
         if missing.valgrind {
             wanted.push("valgrind".to_owned());
@@ -319,7 +326,7 @@ fn programs(packages: &Path) -> Vec<PathBuf> {
     let wanted = |path: &PathBuf| {
         let in_postgres = path.starts_with(packages.join("usr/lib/postgresql"));
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        in_postgres || name.starts_with("redis-") || RIVAL_PROGRAMS.contains(&name)
+        in_postgres || name.starts_with("redis-") || TOOLS.contains(&name)
     };
     directories.iter().flat_map(|directory| entries(directory)).filter(wanted).collect()
 }

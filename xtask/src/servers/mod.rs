@@ -4,6 +4,7 @@
 //! on our own ports, bound to loopback and closed with a password (any account of the machine can
 //! reach a loopback port, and a Postgres superuser can run programs).
 
+pub mod attackers;
 pub mod faketime;
 pub mod find;
 pub mod install;

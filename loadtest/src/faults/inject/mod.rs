@@ -1,7 +1,9 @@
 //! How each fault is caused and healed. A cause returns when its fault is over; an error means that the
 //! system did not do what the matrix asks, beyond what the account shows by itself.
 
+pub(super) mod clients;
 pub(super) mod control;
+pub(super) mod crowds;
 pub(super) mod edge;
 pub(super) mod failover;
 pub(super) mod frames;
