@@ -23,6 +23,8 @@ pub mod clicks;
 pub mod config;
 mod connections;
 mod files;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod head;
 mod http;
 mod links;

@@ -22,9 +22,10 @@ const NOT_IN_EDGE: [&str; 7] = ["sqlx", "sqlx-core", "axum", "axum-core", "reqwe
 
 /// Runs all checks; fails if one did.
 pub fn check(cargo: &Cargo, interrupt: &Interrupt) -> Result<()> {
-    let checks: [(&str, Check); 6] = [
+    let checks: [(&str, Check); 7] = [
         ("Format (cargo fmt --check)", format),
         ("Lints (cargo clippy, warnings denied)", lints),
+        ("Fuzz targets (cargo check)", fuzz),
         ("Docs (cargo doc, warnings denied)", docs),
         ("Dependency rules (cargo tree)", dependencies),
         ("Licences, advisories, sources (cargo deny)", deny),
@@ -98,6 +99,15 @@ fn lints(cargo: &Cargo, interrupt: &Interrupt) -> Result<Verdict> {
     component(cargo, "clippy", "clippy")?;
     let words = ["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"];
     pass(cargo_with(cargo, &words), "see above", interrupt)
+}
+
+/// They are a workspace of their own, which nothing else compiles.
+fn fuzz(cargo: &Cargo, interrupt: &Interrupt) -> Result<Verdict> {
+    let mut command =
+        cargo_with(cargo, &["check", "--quiet", "--locked", "--all-targets", "--manifest-path"]);
+    command.arg("fuzz/Cargo.toml").args(["--target-dir", "target/fuzz"]);
+    command.env("RUSTFLAGS", "-Dwarnings");
+    pass(command, "see above; after a change of Cargo.toml, `cargo update --workspace` in fuzz/", interrupt)
 }
 
 /// Unlike the optional tools below, these come with the toolchain.

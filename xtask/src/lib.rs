@@ -11,6 +11,7 @@ pub mod cargo;
 pub mod check;
 pub mod clients;
 pub mod faults;
+pub mod fuzz;
 pub mod http;
 pub mod instructions;
 pub mod interrupt;

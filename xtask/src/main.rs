@@ -8,7 +8,7 @@ use clap::{Parser, Subcommand};
 use xtask::interrupt::{Interrupt, Interrupted};
 use xtask::layout::Layout;
 use xtask::progress::note;
-use xtask::{cargo, check, clients, faults, instructions, lab, peers, process, servers, test, up};
+use xtask::{cargo, check, clients, faults, fuzz, instructions, lab, peers, process, servers, test, up};
 
 /// What a shell expects of a program that SIGINT ended.
 const EXIT_INTERRUPTED: u8 = 130;
@@ -40,6 +40,8 @@ enum Command {
     Check,
     /// Cause the pipeline's faults under load, one after another, and account for every click.
     Faults(faults::Args),
+    /// Feed every reader of foreign bytes with what coverage says is new to it.
+    Fuzz(fuzz::Args),
     /// Count the instructions a redirect takes, and compare them with the ceiling.
     Instructions,
     /// Open psql on the private PostgreSQL.
@@ -91,6 +93,7 @@ fn run(cli: Cli) -> Result<()> {
         Command::Down(args) => up::down(&args, &layout, &interrupt),
         Command::Test(args) => test::test(&args, &servers, &cargo, &layout, &interrupt),
         Command::Faults(args) => faults::faults(&args, &cargo, &layout, &interrupt),
+        Command::Fuzz(args) => fuzz::fuzz(&args, &cargo, &layout, &interrupt),
         Command::Instructions => instructions::instructions(&cargo, &layout, &interrupt),
         Command::Peers => peers::print(servers.no_install, &servers.path, &layout, &interrupt),
         Command::Lab(args) => lab::print(args, &servers, &layout, &interrupt),

@@ -123,6 +123,12 @@ const NONCE_MS: u32 = (LIFETIME_S_MAX + SKEW_S) as u32 * 1000;
 /// No link has this key: the token of 0 is never handed out.
 const NONCES: LinkKey = LinkKey(0);
 
+/// What a signature of this request would have to be of.
+#[cfg(feature = "fuzzing")]
+pub(crate) fn base(parts: &Parts, origins: &[Origin]) -> Option<String> {
+    Signed::find(parts).ok()?.base(parts, origins).ok()
+}
+
 fn verify(signed: Signed, parts: &Parts, origins: &[Origin], public: &[u8; 32]) -> Result<(), Unusable> {
     let signature = signed.signature.clone();
     let base = signed.base(parts, origins)?;

@@ -87,6 +87,12 @@ impl SpoolSet {
         Ok(set)
     }
 
+    /// The same without threads: nothing happens but recovery.
+    #[cfg(feature = "fuzzing")]
+    pub(crate) fn open_still(config: SpoolConfig) -> Result<Self, OpenError> {
+        Self::open_on(config, Arc::new(Disk)).map(|set| Arc::into_inner(set).expect("it was just made"))
+    }
+
     /// The same on another file system and without threads: the caller calls the passes.
     pub(super) fn open_on(config: SpoolConfig, fs: Arc<dyn Fs>) -> Result<Arc<Self>, OpenError> {
         if config.segment_bytes < SEGMENT_BYTES_MIN || !config.segment_bytes.is_multiple_of(4096) {
