@@ -68,7 +68,7 @@ impl PoolSettings {
 /// A pool that connects when it is first used.
 pub fn pool(url: &str, settings: PoolSettings) -> Result<PgPool, sqlx::Error> {
     let ms = |duration: Duration| duration.as_millis().to_string();
-    let options = PgConnectOptions::from_str(url)?.application_name(settings.name).options([
+    let mut options = PgConnectOptions::from_str(url)?.application_name(settings.name).options([
         ("timezone", "UTC".to_owned()),
         // Whatever the database's default is: what we acknowledge must not be lost.
         ("synchronous_commit", "on".to_owned()),
@@ -77,6 +77,11 @@ pub fn pool(url: &str, settings: PoolSettings) -> Result<PgPool, sqlx::Error> {
         ("idle_in_transaction_session_timeout", ms(settings.idle_in_transaction_timeout)),
         ("plan_cache_mode", if settings.plans_by_value { "force_custom_plan" } else { "auto" }.to_owned()),
     ]);
+    if settings.plans_by_value {
+        // Lists are read from indexes that cover them and are in memory: a page of one costs what a page of the
+        // table costs, and a plan that reads the table whole, or with helpers to be started first, never pays.
+        options = options.options([("random_page_cost", "1.1"), ("max_parallel_workers_per_gather", "0")]);
+    }
     Ok(PgPoolOptions::new()
         .max_connections(settings.connections_max)
         .acquire_timeout(Duration::from_secs(3))

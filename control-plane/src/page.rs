@@ -1,8 +1,10 @@
 //! Pages of lists: `page` from 1, `per_page` 1 to 100, 20 unless asked otherwise; and cursors.
 //!
-//! A page by number counts rows from the top, so it costs what it skips and moves when rows are added.
+//! A page by number counts rows from the top, so it costs what it skips and moves when rows are added: it reaches
+//! [`REACH_MAX`] rows, and totals are counted so far, in a list of whatever length.
 //! A cursor names the row it goes on after: as cheap on page 10,000 as on page 1, and nothing is shown
 //! twice or left out by inserts. Lists are sorted by one number or instant and the row's id, descending.
+//! A cursor also knows the total that the walk began with: counting again would cost more than the page.
 
 use crate::error::{Error, Result};
 use crate::text::UNTRUSTED;
@@ -17,18 +19,16 @@ use uuid::Uuid;
 pub const PER_PAGE_DEFAULT: i64 = 20;
 /// Rows of a page at most.
 pub const PER_PAGE_MAX: i64 = 100;
-/// Pages that can be asked for by number; beyond that a list is read by cursor.
-pub const PAGE_MAX: i64 = 1_000;
-/// Rows that pages by number reach at most; totals are counted so far.
-pub const REACH_MAX: i64 = PAGE_MAX * PER_PAGE_MAX;
+/// Rows that pages by number reach at most, and totals are counted to; beyond that a list is read by cursor.
+pub const REACH_MAX: i64 = 10_000;
 
 /// Which page of a list.
 #[derive(Clone, Copy, Debug, Default, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct PageQuery {
-    /// Page, from 1.
-    #[param(minimum = 1, maximum = 1000, default = 1)]
+    /// Page, from 1: `page` times `per_page` is 10,000 at most.
+    #[param(minimum = 1, maximum = 10000, default = 1)]
     pub page: Option<i64>,
     /// Rows of a page.
     #[param(minimum = 1, maximum = 100, default = 20)]
@@ -63,6 +63,8 @@ pub enum List {
     Suggestions,
     /// Transactions of a wallet.
     Transactions,
+    /// Deliveries to a webhook.
+    Deliveries,
 }
 
 impl List {
@@ -86,6 +88,17 @@ pub struct Page {
     pub per_page: i64,
     order: u8,
     after: Option<(i64, Uuid)>,
+    total: Option<i64>,
+}
+
+/// What to send as a parameter of pages that is no number at all.
+pub fn bounds(parameter: &str) -> Option<String> {
+    let max = match parameter {
+        "page" => REACH_MAX,
+        "per_page" => PER_PAGE_MAX,
+        _ => return None,
+    };
+    Some(format!("Send `{parameter}` as a whole number from 1 to {max}."))
 }
 
 impl PageQuery {
@@ -100,16 +113,17 @@ impl PageQuery {
                 "Send `per_page` from 1 to 100.",
             ));
         }
-        if !(1..=PAGE_MAX).contains(&page) {
+        let page_max = REACH_MAX / per_page;
+        if !(1..=page_max).contains(&page) {
             return Err(Error::invalid(
                 "page",
                 format!("`page` is {page}."),
                 format!(
-                    "Send `page` from 1 to {PAGE_MAX}; go on with `pagination.next_cursor` as `cursor`, or narrow the list with its filters."
+                    "Send `page` from 1 to {page_max} with `per_page` {per_page}; go on with `pagination.next_cursor` as `cursor`, or narrow the list with its filters."
                 ),
             ));
         }
-        Ok(Page { page, per_page, order: 0, after: None })
+        Ok(Page { page, per_page, order: 0, after: None, total: None })
     }
 
     /// The same for a list with cursors. `order` is the [`List`]'s, so that a cursor of one list or order is
@@ -131,7 +145,7 @@ impl PageQuery {
                 "Send `pagination.next_cursor` of the page before as it is, with the same `sort`; start without it.",
             )
         })?;
-        Ok(Page { page: cursor.page, after: Some((cursor.key, cursor.id)), ..page })
+        Ok(Page { page: cursor.page, after: Some((cursor.key, cursor.id)), total: cursor.total, ..page })
     }
 }
 
@@ -162,6 +176,11 @@ impl Page {
         (DateTime::from_timestamp_micros(micros).unwrap_or(DateTime::UNIX_EPOCH), id)
     }
 
+    /// How many rows there are, where the walk by cursor knows it since it began; else they are to be counted.
+    pub const fn total(self) -> Option<i64> {
+        self.total
+    }
+
     /// The answer's envelope.
     pub fn of<T>(self, data: Vec<T>, total: i64) -> Paged<T> {
         Paged { data, pagination: self.pagination(total), query: None, untrusted: None }
@@ -174,7 +193,8 @@ impl Page {
         rows.truncate(usize::try_from(self.per_page).unwrap_or_default());
         let next_cursor = rows.last().filter(|_| more).map(|last| {
             let (key, id) = key(last);
-            Cursor { order: self.order, page: self.page + 1, key, id }.text()
+            Cursor { order: self.order, page: self.page.saturating_add(1), total: Some(total), key, id }
+                .text()
         });
         let pagination = Pagination { next_cursor, ..self.pagination(total) };
         Paged { data: rows, pagination, query: None, untrusted: None }
@@ -182,7 +202,14 @@ impl Page {
 
     fn pagination(self, total: i64) -> Pagination {
         let total_pages = total.div_euclid(self.per_page) + i64::from(total.rem_euclid(self.per_page) > 0);
-        Pagination { page: self.page, per_page: self.per_page, total, total_pages, next_cursor: None }
+        Pagination {
+            page: self.page,
+            per_page: self.per_page,
+            total,
+            total_pages,
+            more_than_total: (total == REACH_MAX).then_some(true),
+            next_cursor: None,
+        }
     }
 }
 
@@ -193,15 +220,22 @@ const FAR_FUTURE_MICROS: i64 = 253_402_214_400_000_000;
 struct Cursor {
     order: u8,
     page: i64,
+    total: Option<i64>,
     key: i64,
     id: Uuid,
 }
 
+/// Of a cursor, in bytes: order, page, total, key, id.
+const CURSOR_LEN: usize = 1 + 4 + 4 + 8 + 16;
+
 impl Cursor {
     fn text(&self) -> String {
-        let mut bytes = Vec::with_capacity(33);
+        let mut bytes = Vec::with_capacity(CURSOR_LEN);
+        let number = |number: i64| u32::try_from(number).unwrap_or(u32::MAX).to_be_bytes();
         bytes.push(self.order);
-        bytes.extend_from_slice(&self.page.to_be_bytes());
+        bytes.extend_from_slice(&number(self.page));
+        // `u32::MAX` is none.
+        bytes.extend_from_slice(&number(self.total.unwrap_or(i64::MAX)));
         bytes.extend_from_slice(&self.key.to_be_bytes());
         bytes.extend_from_slice(self.id.as_bytes());
         URL_SAFE_NO_PAD.encode(bytes)
@@ -212,10 +246,23 @@ impl Cursor {
         let bytes = URL_SAFE_NO_PAD.decode(text.get(..44).filter(|start| start.len() == text.len())?).ok()?;
         let (order, rest) = bytes.split_first()?;
         let (page, rest) = rest.split_first_chunk()?;
+        let (total, rest) = rest.split_first_chunk()?;
         let (key, id) = rest.split_first_chunk()?;
-        let page = i64::from_be_bytes(*page);
-        let key = i64::from_be_bytes(*key);
-        (page > 1).then_some(Self { order: *order, page, key, id: Uuid::from_slice(id).ok()? })
+        let mut page = u32::from_be_bytes(*page);
+        let mut total = u32::from_be_bytes(*total);
+        if page == 0 {
+            // As the version before this one wrote them: the page in eight bytes, and no total.
+            (page, total) = (total, u32::MAX);
+        }
+        let total = Some(i64::from(total)).filter(|total| *total != i64::from(u32::MAX));
+        let id = Uuid::from_slice(id).ok()?;
+        (page > 1).then_some(Self {
+            order: *order,
+            page: page.into(),
+            total,
+            key: i64::from_be_bytes(*key),
+            id,
+        })
     }
 }
 
@@ -253,11 +300,13 @@ impl<T> Paged<T> {
         self
     }
 
-    /// Says which query was answered; members that are null are left out.
+    /// Says which query was answered; members that are null are left out, and what `pagination` says.
     pub fn answering(mut self, query: &impl Serialize) -> Result<Self> {
         let mut query = serde_json::to_value(query).map_err(Error::bug)?;
         if let Some(members) = query.as_object_mut() {
-            members.retain(|_, value| !value.is_null());
+            members.retain(|name, value| {
+                !value.is_null() && !["page", "per_page", "cursor"].contains(&name.as_str())
+            });
         }
         self.query = Some(query);
         Ok(self)
@@ -271,10 +320,13 @@ pub struct Pagination {
     pub page: i64,
     /// Rows of a page.
     pub per_page: i64,
-    /// Rows in all.
+    /// Rows in all, counted up to 10,000; with `cursor`, as many as there were when the walk began.
     pub total: i64,
-    /// Pages in all.
+    /// Pages of `total`.
     pub total_pages: i64,
+    /// True when counting stopped at `total`: there may be more. Absent otherwise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub more_than_total: Option<bool>,
     /// Send it as `cursor` (without `page`) for the next page, however deep; absent on the last page.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next_cursor: Option<String>,
@@ -292,8 +344,9 @@ mod tests {
     fn bounds() {
         assert_eq!(query(None, None).checked().unwrap().limit(), 20);
         assert_eq!(query(Some(3), Some(50)).checked().unwrap().offset(), 100);
+        assert_eq!(query(Some(500), Some(20)).checked().unwrap().offset(), 9_980);
         for (page, per_page) in
-            [(0, 20), (-1, 20), (1, 0), (1, 101), (i64::MAX, 100), (i64::MIN, 1), (1001, 20)]
+            [(0, 20), (-1, 20), (1, 0), (1, 101), (i64::MAX, 100), (i64::MIN, 1), (501, 20), (101, 100)]
         {
             assert!(query(Some(page), Some(per_page)).checked().is_err(), "{page}, {per_page}");
         }
@@ -307,7 +360,7 @@ mod tests {
         assert_eq!(first.data, [30, 20]);
         let cursor = first.pagination.next_cursor.unwrap();
         let next = query(None, Some(2)).checked_from(Some(&cursor), 3).unwrap();
-        assert_eq!((next.below(), next.offset(), next.page), ((20, id), 0, 2));
+        assert_eq!((next.below(), next.offset(), next.page, next.total()), ((20, id), 0, 2, Some(5)));
         let last = next.of_rows(vec![10], 5, |row| (*row, id));
         assert!(last.pagination.next_cursor.is_none());
         assert!(query(None, None).checked_from(Some(&cursor), 1).is_err(), "of another order");
@@ -322,6 +375,25 @@ mod tests {
         ] {
             assert!(query(None, None).checked_from(Some(bad), 3).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_cursor_of_the_version_before_still_leads_on() {
+        let id = Uuid::from_u128(9);
+        let mut bytes = vec![3];
+        bytes.extend_from_slice(&7_i64.to_be_bytes());
+        bytes.extend_from_slice(&20_i64.to_be_bytes());
+        bytes.extend_from_slice(id.as_bytes());
+        let cursor = URL_SAFE_NO_PAD.encode(bytes);
+        let page = query(None, None).checked_from(Some(&cursor), 3).unwrap();
+        assert_eq!((page.below(), page.page, page.total()), ((20, id), 7, None));
+    }
+
+    #[test]
+    fn a_total_that_was_not_counted_to_its_end_says_so() {
+        let page = query(None, None).checked().unwrap();
+        let more = |total| page.of(Vec::<()>::new(), total).pagination.more_than_total;
+        assert_eq!([more(0), more(REACH_MAX - 1), more(REACH_MAX)], [None, None, Some(true)]);
     }
 
     #[test]

@@ -55,14 +55,22 @@ pub fn moment() -> utoipa::openapi::RefOr<utoipa::openapi::schema::Schema> {
         .into()
 }
 
-/// Reads the start of a span of time: RFC 3339, or a day, meant from its first moment in UTC.
-pub fn parse_from(field: &str, text: &str) -> Result<DateTime<Utc>> {
-    parse(field, text, 0)
-}
+/// A span of time, `from` in it and `to` not, each open when it is not given.
+pub type Span = (Option<DateTime<Utc>>, Option<DateTime<Utc>>);
 
-/// Reads the end of a span of time, itself not in the span: RFC 3339, or a day, meant with all of it in UTC.
-pub fn parse_to(field: &str, text: &str) -> Result<DateTime<Utc>> {
-    parse(field, text, 1)
+/// Reads `from` and `to`: RFC 3339, or a day in UTC, meant with all of it. A span that ends before it begins would
+/// find nothing, which is never what was meant.
+pub fn span(from: Option<&str>, to: Option<&str>) -> Result<Span> {
+    let start = from.map(|text| parse("from", text, 0)).transpose()?;
+    let end = to.map(|text| parse("to", text, 1)).transpose()?;
+    if start.zip(end).is_some_and(|(start, end)| start >= end) {
+        return Err(Error::invalid(
+            "to",
+            "`to` is not after `from`.",
+            "Exchange `from` and `to`, or leave one of them out.",
+        ));
+    }
+    Ok((start, end))
 }
 
 fn parse(field: &str, text: &str, days_on: u64) -> Result<DateTime<Utc>> {
@@ -90,8 +98,8 @@ mod tests {
 
     #[test]
     fn spans() {
-        let from = |text| parse_from("from", text).map(|at| At(at).to_string()).ok();
-        let to = |text| parse_to("to", text).map(|at| At(at).to_string()).ok();
+        let from = |text| span(Some(text), None).map(|(at, _)| At(at.unwrap()).to_string()).ok();
+        let to = |text| span(None, Some(text)).map(|(_, at)| At(at.unwrap()).to_string()).ok();
         assert_eq!(from("2026-04-01").as_deref(), Some("2026-04-01T00:00:00.000Z"));
         assert_eq!(to("2026-04-30").as_deref(), Some("2026-05-01T00:00:00.000Z"));
         assert_eq!(to("2026-04-30T12:00:00Z").as_deref(), Some("2026-04-30T12:00:00.000Z"));
@@ -102,5 +110,13 @@ mod tests {
             assert_eq!(from(bad), None, "{bad}");
         }
         assert_eq!(to("9999-12-31"), None);
+        for (start, end, finds) in [
+            ("2026-04-01", "2026-04-01", true),
+            ("2026-04-02", "2026-04-01", false),
+            ("2026-04-01T10:00:00Z", "2026-04-01T10:00:00Z", false),
+            ("2026-04-01T10:00:00Z", "2026-04-01T10:00:01Z", true),
+        ] {
+            assert_eq!(span(Some(start), Some(end)).is_ok(), finds, "{start} to {end}");
+        }
     }
 }

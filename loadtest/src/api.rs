@@ -43,6 +43,11 @@ impl Api {
         self.key.as_deref()
     }
 
+    /// The same client with this key.
+    pub(crate) fn with_key(&self, key: &str) -> Self {
+        Self { key: Some(key.to_owned()), ..self.clone() }
+    }
+
     /// Sends a request; any status but 2xx is an error that shows the reply.
     pub(crate) async fn call(&self, method: &str, path: &str, body: Option<Value>) -> anyhow::Result<Value> {
         let mut request = self.http.request(method.parse()?, format!("{}{path}", self.origin));
@@ -86,7 +91,7 @@ impl Api {
     pub(crate) async fn sign_up(&self, name: &str) -> anyhow::Result<(Self, String)> {
         let account = self.call("POST", "/api/auth/signup", Some(json!({"name": name}))).await?;
         let key = text(&account, "api_key")?;
-        Ok((Self { key: Some(key), ..self.clone() }, text(&account, "id")?))
+        Ok((self.with_key(&key), text(&account, "id")?))
     }
 
     /// Signs both sides up and makes a link that is ready to be clicked.

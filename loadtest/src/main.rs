@@ -8,6 +8,7 @@
 //! - `pages`: what every page of the dashboard costs with a million clicks behind it
 //! - `corpus`: malformed and unusual requests through haproxy and nginx, which must agree with the edge
 //! - `drain`: the drainer's throughput beside `COPY`
+//! - `track`: reports of sales beside the same inserts by pgbench
 //! - `bench`: what a redirect costs the edge, beside nginx, haproxy and varnish
 //! - `instructions`: the instructions of a redirect, and their ceiling
 //!
@@ -29,6 +30,7 @@ mod programs;
 mod proxy;
 mod smoke;
 mod stack;
+mod track;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -59,6 +61,8 @@ enum Command {
     Pages(pages::Args),
     /// Measures the drainer beside a binary COPY of the same rows.
     Drain(drain::Args),
+    /// Reports sales as fast as replies come, beside pgbench doing the same inserts.
+    Track(track::Args),
     /// Measures the edge beside nginx, nginx with Lua and Redis, haproxy, varnish and a bare epoll loop.
     Bench(bench::Args),
     /// Counts the instructions of a redirect, and fails when they are more than they were.
@@ -100,6 +104,7 @@ fn main() -> ExitCode {
         Command::Million(args) => runtime.block_on(million::run(&args)),
         Command::Pages(args) => runtime.block_on(pages::run(&args)),
         Command::Drain(args) => runtime.block_on(drain::run(&args)),
+        Command::Track(args) => runtime.block_on(track::run(&args)),
         Command::Bench(args) => runtime.block_on(bench::run(&args)),
         Command::Instructions(args) => runtime.block_on(bench::instructions::run(&args)),
         Command::Floor(args) => bench::floor::run(&args),

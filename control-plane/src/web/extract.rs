@@ -5,6 +5,7 @@
 
 use crate::app::App;
 use crate::error::{Code, Error, Result};
+use crate::page;
 use crate::web::decode::decode_error;
 pub use crate::web::decode::{nearest, parse_json};
 use crate::web::respond::ApiError;
@@ -110,8 +111,20 @@ pub fn parse_query<T: DeserializeOwned>(uri: &http::Uri) -> Result<T> {
     }
     let pairs = serde_urlencoded::Deserializer::new(url::form_urlencoded::parse(query.as_bytes()));
     serde_path_to_error::deserialize(pairs).map_err(|error| {
-        decode_error("query parameter", &error.path().to_string(), &error.inner().to_string())
+        let error = decode_error("query parameter", &error.path().to_string(), &error.inner().to_string());
+        match error.field.as_deref().and_then(page::bounds) {
+            Some(fix) if error.code == Code::InvalidValue && !error.message.ends_with("twice.") => {
+                Error { fix, ..error }
+            }
+            _ => error,
+        }
     })
+}
+
+/// The name of the first query parameter, cut to what is sane to show.
+pub(super) fn first_parameter(uri: &http::Uri) -> Option<String> {
+    let (name, _) = url::form_urlencoded::parse(uri.query()?.as_bytes()).next()?;
+    Some(name.chars().take(64).collect())
 }
 
 /// A request's body as it came, with what an `Idempotency-Key` needs to know of the request.
@@ -120,6 +133,8 @@ pub struct Payload {
     pub(super) path: String,
     pub(super) idempotency_key: Option<String>,
     headers: HeaderMap,
+    /// The first parameter of the address: calls that write take everything in the body.
+    unasked: Option<String>,
     bytes: Result<Bytes, Option<Error>>,
 }
 
@@ -129,13 +144,14 @@ impl FromRequest<App> for Payload {
     async fn from_request(request: Request, app: &App) -> Result<Self, ApiError> {
         let method = request.method().clone();
         let path = request.uri().path().to_owned();
+        let unasked = first_parameter(request.uri());
         let headers = request.headers().clone();
         let idempotency_key = match headers.get("idempotency-key") {
             None => None,
             Some(value) => Some(idempotency_key(value)?),
         };
         let bytes = read_body(request, app).await.map_err(Some);
-        Ok(Self { method, path, idempotency_key, headers, bytes })
+        Ok(Self { method, path, idempotency_key, headers, unasked, bytes })
     }
 }
 
@@ -203,6 +219,7 @@ impl Payload {
     /// The body as JSON.
     pub fn json<T: DeserializeOwned>(&mut self) -> Result<T> {
         let bytes = self.bytes()?;
+        self.check_query()?;
         self.check_content_type()?;
         parse_json(&bytes)
     }
@@ -210,6 +227,7 @@ impl Payload {
     /// The body as JSON, or the default when there is none: for calls that need no body.
     pub fn json_or_default<T: DeserializeOwned + Default>(&mut self) -> Result<T> {
         let bytes = self.bytes()?;
+        self.check_query()?;
         if matches!(bytes.trim_ascii(), b"" | b"null") {
             return Ok(T::default());
         }
@@ -223,6 +241,18 @@ impl Payload {
         #[serde(deny_unknown_fields)]
         struct Nothing {}
         self.json_or_default::<Nothing>().map(drop)
+    }
+
+    /// `?dry_run=true` beside a body without it would do what was only to be tried.
+    fn check_query(&self) -> Result<()> {
+        let Some(name) = &self.unasked else { return Ok(()) };
+        Err(Error::invalid(
+            name,
+            format!("{} {} takes no query parameter `{name}`.", self.method, self.path),
+            format!(
+                "Send `{name}` as a member of the JSON body, if /docs lists it for this call; else leave it out."
+            ),
+        ))
     }
 
     fn check_content_type(&self) -> Result<()> {

@@ -8,6 +8,7 @@ pub mod extract;
 pub mod idempotency;
 pub mod known_routes;
 pub mod middleware;
+pub mod no_query;
 pub mod openapi;
 pub mod own_words;
 pub mod public_posts;

@@ -5,6 +5,7 @@ use crate::features;
 use crate::surfaces;
 use crate::web::extract::{BODY_FOR, BODY_LEN_MAX};
 use crate::web::known_routes::{self, KnownRoutes};
+use crate::web::no_query::{self, PlainReads};
 use crate::web::{cors, middleware, openapi, public_posts, retry, x402};
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -40,12 +41,14 @@ pub fn described() -> OpenApiRouter<App> {
 pub fn build(app: &App) -> Router {
     let (routes, document) = described().split_for_parts();
     let known = Arc::new(KnownRoutes::of(&document));
+    let plain = PlainReads::of(&document);
     let document = openapi::complete(&document, &app.config().api_origin);
     let routes = routes
         .merge(openapi::routes(&document, app.config()))
         .merge(crate::surfaces::docs::routes(&document, app.config()))
         .merge(surfaces::front::routes(app.config()))
         .merge(surfaces::site::routes())
+        .layer(axum::middleware::from_fn_with_state(plain, no_query::around))
         .layer(axum::middleware::from_fn(retry::around))
         .layer(axum::middleware::from_fn_with_state(app.clone(), x402::around))
         .fallback(known_routes::unknown_route)

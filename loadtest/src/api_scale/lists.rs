@@ -68,8 +68,8 @@ pub(super) fn all(seeded: &Seeded) -> Vec<List> {
         "external_id=order-4",
         "from=2020-01-01",
         "to=2020-01-01",
-        "per_page=100&page=1000",
-        "status=rejected&per_page=100&page=200",
+        "per_page=100&page=100",
+        "status=rejected&per_page=100&page=100",
     ];
     let of_program = format!("/api/programs/{program}");
     add(Big, format!("{of_program}/conversions"), &sales);
@@ -77,7 +77,7 @@ pub(super) fn all(seeded: &Seeded) -> Vec<List> {
     add(
         Big,
         format!("{of_program}/conversions?affiliate_id={busy_id}"),
-        &["status=pending", "per_page=100&page=1000"],
+        &["status=pending", "per_page=100&page=100"],
     );
     add(
         Big,
@@ -86,7 +86,7 @@ pub(super) fn all(seeded: &Seeded) -> Vec<List> {
     );
     add(Big, format!("{of_program}/payouts"), &["per_page=100&page=40"]);
     add(Big, format!("{of_program}/agent-runtimes"), &["from=2020-01-01"]);
-    add(Big, format!("{of_program}/attribution-events"), &["agent_runtime=claude", "per_page=100&page=500"]);
+    add(Big, format!("{of_program}/attribution-events"), &["agent_runtime=claude", "per_page=100&page=100"]);
     add(Busy, format!("/api/agents/{busy_id}/conversions"), &sales);
     add(Busy, format!("/api/agents/{busy_id}/conversions?program_id={program}"), &["status=pending"]);
     add(
@@ -107,14 +107,14 @@ pub(super) fn all(seeded: &Seeded) -> Vec<List> {
     );
     for reader in [Big, Busy] {
         let all =
-            ["role=advertiser", "role=affiliate", "status=pending", "status=paid", "per_page=100&page=400"];
+            ["role=advertiser", "role=affiliate", "status=pending", "status=paid", "per_page=100&page=100"];
         add(reader, "/api/payouts".to_owned(), &all);
     }
     add(Big, "/api/wallet/transactions".to_owned(), &["type=debit", "type=credit"]);
     add(
         Big,
         format!("/api/webhooks/{webhook}/deliveries"),
-        &["status=failed", "status=pending", "per_page=100&page=900"],
+        &["status=failed", "status=pending", "per_page=100&page=100"],
     );
     add(Big, "/api/webhooks".to_owned(), &[]);
     add(Big, "/api/events".to_owned(), &["per_page=100"]);

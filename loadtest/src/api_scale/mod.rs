@@ -13,6 +13,7 @@ use lists::{List, Reader};
 use plans::Plans;
 use seed::{Seeded, Size};
 use serde_json::Value;
+use std::path::PathBuf;
 use std::time::Instant;
 
 /// Settings of `api-scale`.
@@ -30,6 +31,12 @@ pub(crate) struct Args {
     /// Milliseconds that 99 of 100 replies may take.
     #[arg(long, default_value_t = 50.0)]
     p99_ms: f64,
+    /// Takes the seeded database from this folder; when there is none, seeds one and leaves it there.
+    #[arg(long)]
+    kept: Option<PathBuf>,
+    /// Only lists whose path contains this.
+    #[arg(long)]
+    only: Option<String>,
 }
 
 /// Requests that show a plan: more than the five after which Postgres may settle on a general one.
@@ -43,19 +50,37 @@ pub(crate) async fn run(args: &Args) -> anyhow::Result<bool> {
     let ground = Ground::prepare(&[]).await?;
     // The endpoint that the deliveries belong to.
     let control = vec![("AOS_EGRESS_ALLOW", "127.0.0.0/8".to_owned())];
-    let mut stack = Stack::start(&ground, Options { control, ..Options::default() }).await?;
+    let data = args.kept.as_deref().and_then(seed::kept);
+    let fresh = data.is_none();
+    let options =
+        Options { control, data, postgres: vec![plans::LOG_LINE_PREFIX.to_owned()], ..Options::default() };
+    let mut stack = Stack::start(&ground, options).await?;
     let size = Size { agents: args.programs / 2, programs: args.programs, conversions: args.conversions };
     let started = Instant::now();
-    let seeded = seed::seed(&stack, &size).await?;
+    let seeded = match &args.kept {
+        Some(folder) if !fresh => seed::names(&stack, folder)?,
+        kept => {
+            let seeded = seed::seed(&stack, &size).await?;
+            if let Some(folder) = kept {
+                seed::keep(&mut stack, &seeded, folder).await?;
+            }
+            seeded
+        }
+    };
     say(&format!(
         "{} programs, {} conversions and what belongs to them in {:.0} s",
         args.programs,
         args.conversions,
         started.elapsed().as_secs_f64()
     ));
-    let lists = lists::all(&seeded);
+    let mut lists = lists::all(&seeded);
+    lists.retain(|list| args.only.as_ref().is_none_or(|only| list.path.contains(only)));
     let whole = planned(&mut stack, &seeded, &lists).await?;
     let mut well = whole.iter().all(String::is_empty);
+    // The process is new, and so are its connections to Postgres: each list once, which is not measured.
+    for list in &lists {
+        read(&seeded, list.reader, &list.path).await?;
+    }
     say(&format!("{:>8} {:>8} {:>8}  list", "p50 ms", "p99 ms", "max ms"));
     for (list, whole) in lists.iter().zip(&whole) {
         let mut times = Vec::with_capacity(args.requests);

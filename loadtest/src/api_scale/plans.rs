@@ -1,4 +1,7 @@
 //! What Postgres did for a request: the plans it wrote to its log, read for scans of whole big tables.
+//!
+//! Jobs run beside the lists, and some of them read everything on purpose: every line of the log says whose
+//! connection it is of, and only the plans of requests are judged.
 
 use crate::stack::Stack;
 use anyhow::Context;
@@ -8,6 +11,11 @@ use std::io::{Read, Seek, SeekFrom};
 
 /// A table with more rows is big: reading all of it is not a plan.
 const ROWS_MAX: i64 = 5_000;
+
+/// What every line of the log begins with: whose connection it is of.
+pub(super) const LOG_LINE_PREFIX: &str = "log_line_prefix=[%a] ";
+/// The connections that requests use.
+const OF_REQUESTS: [&str; 2] = ["[control-plane read]", "[control-plane api]"];
 
 /// The plans of a run.
 pub(super) struct Plans {
@@ -51,14 +59,45 @@ impl Plans {
         let mut text = Vec::new();
         self.read_to += file.read_to_end(&mut text)? as u64;
         let text = String::from_utf8_lossy(&text);
-        let scans = text.lines().filter_map(|line| line.split("Seq Scan on ").nth(1));
-        let tables = scans.filter_map(|rest| rest.split_whitespace().next());
-        Ok(tables.filter(|table| self.big_tables.contains(*table)).map(str::to_owned).collect())
+        Ok(scanned(&text).filter(|table| self.big_tables.contains(*table)).map(str::to_owned).collect())
     }
+}
+
+/// The tables that requests read whole. An entry's further lines begin with a tab.
+fn scanned(log: &str) -> impl Iterator<Item = &str> {
+    let mut of_a_request = false;
+    log.lines().filter_map(move |line| {
+        if !line.starts_with('\t') {
+            of_a_request = OF_REQUESTS.iter().any(|name| line.starts_with(name));
+        }
+        let (_, table) = line.split_once("Seq Scan on ").filter(|_| of_a_request)?;
+        table.split_whitespace().next()
+    })
 }
 
 async fn set(stack: &Stack, setting: &str) -> anyhow::Result<()> {
     let mut conn = sqlx::PgConnection::connect(&stack.postgres.url()).await?;
     conn.execute(AssertSqlSafe(format!("ALTER DATABASE postgres SET {setting}"))).await?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_plans_of_requests_are_judged() {
+        let log = "\
+            [control-plane worker] LOG:  duration: 9.1 ms  plan:\n\
+            \tQuery Text: SELECT\n\
+            \t  ->  Seq Scan on agents  (cost=0.00..1.00 rows=5000 width=8)\n\
+            [control-plane read] LOG:  duration: 0.1 ms  plan:\n\
+            \tAggregate  (cost=0.00..1.00 rows=1 width=8)\n\
+            \t  ->  Parallel Seq Scan on conversions  (cost=0.00..1.00 rows=1 width=8)\n\
+            [] LOG:  checkpoint starting\n\
+            \tSeq Scan on links\n\
+            [control-plane api] LOG:  duration: 0.1 ms  plan:\n\
+            \tSeq Scan on programs offers  (cost=0.00..1.00 rows=1 width=8)\n";
+        assert_eq!(scanned(log).collect::<Vec<_>>(), ["conversions", "programs"]);
+    }
 }

@@ -3,12 +3,16 @@
 use crate::api::{Api, text};
 use crate::stack::Stack;
 use anyhow::Context;
-use serde_json::json;
+use serde_json::{Value, json};
 use shared::id::{PartnershipId, ProgramId};
 use sqlx::{AssertSqlSafe, Executor};
+use std::path::{Path, PathBuf};
 use uuid::Uuid;
 
 const ROWS: &str = include_str!("seed.sql");
+/// In a folder that a database is kept in: the database, and whom it has.
+const DATA: &str = "postgres";
+const NAMES: &str = "names.json";
 
 /// What the lists are read with.
 pub(super) struct Seeded {
@@ -58,4 +62,45 @@ pub(super) async fn seed(stack: &Stack, size: &Size) -> anyhow::Result<Seeded> {
     conn.execute("SELECT rebuild_trade()").await?;
     conn.execute("VACUUM ANALYZE").await?;
     Ok(Seeded { anyone, big, busy, big_id, busy_id, program, partnership, webhook })
+}
+
+/// The database of a folder that [`keep`] filled.
+pub(super) fn kept(folder: &Path) -> Option<PathBuf> {
+    folder.join(NAMES).exists().then(|| folder.join(DATA))
+}
+
+/// Leaves the seeded database, and whom it has, in a folder for later runs. Nothing else may write meanwhile.
+pub(super) async fn keep(stack: &mut Stack, seeded: &Seeded, folder: &Path) -> anyhow::Result<()> {
+    std::fs::create_dir_all(folder).context("cannot make the folder to keep the database in")?;
+    stack.control_plane.stop()?;
+    stack.postgres.stop()?;
+    stack.postgres.copy_to(&folder.join(DATA))?;
+    let key = |api: &Api| api.key().map(str::to_owned);
+    let names = json!({
+        "big": key(&seeded.big), "busy": key(&seeded.busy), "big_id": seeded.big_id, "busy_id": seeded.busy_id,
+        "program": seeded.program, "partnership": seeded.partnership, "webhook": seeded.webhook,
+    });
+    std::fs::write(folder.join(NAMES), names.to_string()).context("cannot keep the names")?;
+    stack.postgres.start()?;
+    stack.postgres.ready().await?;
+    stack.control_plane.start()?;
+    stack.control_plane.ready().await
+}
+
+/// Whom a kept database has.
+pub(super) fn names(stack: &Stack, folder: &Path) -> anyhow::Result<Seeded> {
+    let names = std::fs::read_to_string(folder.join(NAMES)).context("the folder has no names")?;
+    let names: Value = serde_json::from_str(&names)?;
+    let anyone = stack.api()?;
+    let id = |name: &str| anyhow::Ok(text(&names, name)?.parse::<Uuid>()?);
+    Ok(Seeded {
+        big: anyone.with_key(&text(&names, "big")?),
+        busy: anyone.with_key(&text(&names, "busy")?),
+        anyone,
+        big_id: text(&names, "big_id")?,
+        busy_id: text(&names, "busy_id")?,
+        program: id("program")?,
+        partnership: id("partnership")?,
+        webhook: text(&names, "webhook")?,
+    })
 }

@@ -120,15 +120,21 @@ impl Ground {
         postgres.init()?;
         postgres.start()?;
         postgres.ready().await?;
-        let status = Command::new(ground.binaries.join("control-plane"))
+        ground.migrate(&postgres)?;
+        postgres.stop()?;
+        Ok(Arc::new(ground))
+    }
+
+    /// Brings a database to this version's schema.
+    pub(crate) fn migrate(&self, postgres: &Postgres) -> anyhow::Result<()> {
+        let status = Command::new(self.binaries.join("control-plane"))
             .args(["migrate", "--database-url", &postgres.url(), "--redis-url", "redis://127.0.0.1:1/"])
             .args(["--secret", &"5e".repeat(32), "--log", "warn"])
             .stdin(Stdio::null())
             .status()
             .context("cannot run the migrations")?;
         ensure!(status.success(), "the migrations failed");
-        postgres.stop()?;
-        Ok(Arc::new(ground))
+        Ok(())
     }
 
     /// A new folder for one stack.

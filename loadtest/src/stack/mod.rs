@@ -54,6 +54,8 @@ pub(crate) struct Options {
     pub(crate) redis: Vec<String>,
     /// Further settings of Postgres.
     pub(crate) postgres: Vec<String>,
+    /// The data folder Postgres begins as a copy of, in place of the empty one; its schema may be older.
+    pub(crate) data: Option<PathBuf>,
     /// Put misbehaving proxies between the programs and their servers.
     pub(crate) proxies: bool,
     /// A Redis Cluster instead of one Redis.
@@ -168,7 +170,7 @@ impl Stack {
         let redis = Redis::new(&ground.lab, &folder, &redis_arguments)?;
         let [pg_port, api, api_admin, edge_port, edge_admin] = free_ports()?;
         let postgres = Postgres::new(&ground.lab, &folder.join("postgres"), pg_port, &options.postgres);
-        postgres.copy(&ground.template)?;
+        postgres.copy(options.data.as_ref().unwrap_or(&ground.template))?;
         let proxies = if options.proxies { Some(Proxies::start(redis.port(), pg_port).await?) } else { None };
         let through = |proxy: Option<&Proxy>, port: u16| proxy.map_or(local(port), |proxy| proxy.addr);
         let edge_redis = through(proxies.as_ref().map(|all| &all.edge_redis), redis.port());
@@ -246,6 +248,9 @@ impl Stack {
         stack.redis.start()?;
         stack.postgres.ready().await?;
         stack.redis.ready().await?;
+        if options.data.is_some() {
+            ground.migrate(&stack.postgres)?;
+        }
         if let Some(disk) = disk_for(DiskFor::Postgres) {
             stack.move_tables(disk).await?;
         }

@@ -81,6 +81,14 @@ impl Postgres {
         Ok(())
     }
 
+    /// Leaves a copy of its data, which begins another later; it must be stopped.
+    pub(crate) fn copy_to(&self, other: &Path) -> anyhow::Result<()> {
+        let copied =
+            Command::new("cp").arg("-a").arg(&self.data).arg(other).status().context("cannot run cp")?;
+        ensure!(copied.success(), "cannot copy to {}", other.display());
+        Ok(())
+    }
+
     /// Starts it on the data it has.
     pub(crate) fn start(&mut self) -> anyhow::Result<()> {
         // A killed server leaves its lock file; its process is gone, we waited for it.

@@ -180,7 +180,10 @@ pub(crate) async fn list_agents(conn: &mut PgConnection, query: &AgentsQuery) ->
     let audience_type = query.audience_type.as_deref().map(check_audience_type).transpose()?;
     let filter = Filter { niche: niche.as_deref(), audience_type: audience_type.as_deref() };
     let agents = queries::list_agents(conn, &filter, page).await?;
-    let total = queries::count_agents(conn, &filter).await?;
+    let total = match page.total() {
+        Some(total) => total,
+        None => queries::count_agents(conn, &filter).await?,
+    };
     Ok(page.of_rows(agents, total, |agent| (agent.created_at.timestamp_micros(), agent.id.uuid())))
 }
 

@@ -104,6 +104,8 @@ pub struct RuntimeLine {
     pub revenue: Micros,
     /// What they earned.
     pub commission: Micros,
+    /// How many lines there are, on all pages.
+    pub runtimes: i64,
 }
 
 /// An event as its merchant sees it.

@@ -3,7 +3,6 @@
 use super::header;
 use super::model::{CommissionLine, EventKind, RuntimeLine, TrackedEvent, TrackedLine, Verified};
 use super::queries::{self, NewEvent};
-use super::wire::Span;
 use crate::auth::api_keys::{self, Digest, Kind};
 use crate::auth::slat::{Claims, Refusal, SlatKeys, WINDOW_SECONDS_DEFAULT};
 use crate::error::{Code, Error, Result};
@@ -12,6 +11,7 @@ use crate::features::conversions::ops::Report;
 use crate::features::{agents, commissions, conversions, links, partnerships, programs};
 use crate::money::Micros;
 use crate::page::{Page, PageQuery, Paged};
+use crate::time::Span;
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 use shared::click_id::ClickIdKey;
@@ -338,8 +338,14 @@ pub async fn list_runtimes(
     span: Span,
     page: Page,
 ) -> Result<Paged<RuntimeLine>> {
-    let total = queries::count_runtimes(conn, program, span).await?;
-    Ok(page.of(queries::list_runtimes(conn, program, span, page).await?, total))
+    let rows = queries::list_runtimes(conn, program, span, page).await?;
+    // Every event has to be read for it: once is enough.
+    let total = match rows.first() {
+        Some(row) => row.runtimes,
+        None if page.offset() == 0 => 0,
+        None => queries::count_runtimes(conn, program, span).await?,
+    };
+    Ok(page.of(rows, total))
 }
 
 /// What agents tracked for a program, event by event.
@@ -350,7 +356,10 @@ pub async fn list_events(
     span: Span,
     page: Page,
 ) -> Result<Paged<TrackedLine>> {
-    let total = queries::count_events(conn, program, runtime, span).await?;
+    let total = match page.total() {
+        Some(total) => total,
+        None => queries::count_events(conn, program, runtime, span).await?,
+    };
     let rows = queries::list_events(conn, program, runtime, span, page).await?;
     Ok(page.of_rows(rows, total, |row| (row.created_at.timestamp_micros(), row.id.uuid())))
 }

@@ -1,9 +1,9 @@
 //! SQL of attribution.
 
 use super::model::{CommissionLine, EventKind, RuntimeLine, TrackedLine};
-use super::wire::Span;
 use crate::error::Result;
-use crate::page::Page;
+use crate::page::{Page, REACH_MAX};
+use crate::time::Span;
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 use shared::LinkKey;
@@ -209,7 +209,7 @@ pub(crate) async fn list_commissions(
     .await?)
 }
 
-/// Runtimes whose agents tracked something for a program.
+/// Runtimes whose agents tracked something for a program; a page that has rows knows it too.
 pub(crate) async fn count_runtimes(
     conn: &mut PgConnection,
     program: ProgramId,
@@ -273,7 +273,7 @@ pub(crate) async fn list_runtimes(
               WHERE programs.id = $1
               GROUP BY events.agent_runtime)
          SELECT seen.*, coalesce(sold.orders, 0) AS orders, coalesce(sold.revenue, 0) AS revenue,
-                coalesce(sold.commission, 0) AS commission
+                coalesce(sold.commission, 0) AS commission, count(*) OVER () AS runtimes
            FROM seen
            LEFT JOIN sold
                   ON coalesce(sold.agent_runtime, '') = coalesce(seen.agent_runtime, '')
@@ -289,9 +289,6 @@ pub(crate) async fn list_runtimes(
     .fetch_all(conn)
     .await?)
 }
-
-/// Events counted at most: beyond it a list says so many.
-const COUNT_MAX: i64 = 100_000;
 
 pub(crate) async fn count_events(
     conn: &mut PgConnection,
@@ -313,7 +310,7 @@ pub(crate) async fn count_events(
     .bind(runtime)
     .bind(from)
     .bind(to)
-    .bind(COUNT_MAX)
+    .bind(REACH_MAX)
     .fetch_one(conn)
     .await?)
 }
@@ -334,12 +331,17 @@ pub(crate) async fn list_events(
            LEFT JOIN verifications
                   ON verifications.event_id = events.id AND verifications.advertiser_id = events.advertiser_id
           WHERE events.program_id = $1
-            AND ($2::TEXT IS NULL OR events.agent_runtime = $2)
-            AND ($3::TIMESTAMPTZ IS NULL OR events.created_at >= $3)
-            AND ($4::TIMESTAMPTZ IS NULL OR events.created_at < $4)
-            AND (events.created_at, events.id) < ($5, $6)
-          ORDER BY events.created_at DESC, events.id DESC
-          LIMIT $7 OFFSET $8",
+            AND events.id = ANY(ARRAY(
+                SELECT id
+                  FROM attribution_events
+                 WHERE program_id = $1
+                   AND ($2::TEXT IS NULL OR agent_runtime = $2)
+                   AND ($3::TIMESTAMPTZ IS NULL OR created_at >= $3)
+                   AND ($4::TIMESTAMPTZ IS NULL OR created_at < $4)
+                   AND (created_at, id) < ($5, $6)
+                 ORDER BY created_at DESC, id DESC
+                 LIMIT $7 OFFSET $8))
+          ORDER BY events.created_at DESC, events.id DESC",
     )
     .bind(program)
     .bind(runtime)

@@ -4,8 +4,7 @@ use super::model::{RuntimeLine, TrackedLine};
 use crate::error::Result;
 use crate::money::Micros;
 use crate::page::{List, Page, PageQuery};
-use crate::time::{self, At};
-use chrono::{DateTime, Utc};
+use crate::time::{self, At, Span};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
@@ -21,12 +20,10 @@ pub struct RuntimesQuery {
     /// Only what was tracked before: RFC 3339, or a day, which is then included.
     #[param(schema_with = crate::time::moment, example = "2026-04-30")]
     pub to: Option<String>,
-    /// Page, from 1.
-    #[serde(skip_serializing)]
-    #[param(minimum = 1, maximum = 1000, default = 1)]
+    /// Page, from 1: `page` times `per_page` is 10,000 at most.
+    #[param(minimum = 1, maximum = 10000, default = 1)]
     pub page: Option<i64>,
     /// Rows of a page.
-    #[serde(skip_serializing)]
     #[param(minimum = 1, maximum = 100, default = 20)]
     pub per_page: Option<i64>,
 }
@@ -45,31 +42,20 @@ pub struct EventsQuery {
     /// Only what was tracked before: RFC 3339, or a day, which is then included.
     #[param(schema_with = crate::time::moment, example = "2026-04-30")]
     pub to: Option<String>,
-    /// Page, from 1; beyond 1,000 go on by cursor.
-    #[serde(skip_serializing)]
-    #[param(minimum = 1, maximum = 1000, default = 1)]
+    /// Page, from 1: `page` times `per_page` is 10,000 at most, go on by cursor.
+    #[param(minimum = 1, maximum = 10000, default = 1)]
     pub page: Option<i64>,
     /// Rows of a page.
-    #[serde(skip_serializing)]
     #[param(minimum = 1, maximum = 100, default = 20)]
     pub per_page: Option<i64>,
     /// `pagination.next_cursor` of the page before, instead of `page`.
-    #[serde(skip_serializing)]
     #[param(pattern = "^[A-Za-z0-9_-]{44}$")]
     pub cursor: Option<String>,
 }
 
-/// From when on, and before when.
-pub(super) type Span = (Option<DateTime<Utc>>, Option<DateTime<Utc>>);
-
-fn span(from: Option<&str>, to: Option<&str>) -> Result<Span> {
-    let from = from.map(|text| time::parse_from("from", text)).transpose()?;
-    Ok((from, to.map(|text| time::parse_to("to", text)).transpose()?))
-}
-
 impl RuntimesQuery {
     pub(super) fn span(&self) -> Result<Span> {
-        span(self.from.as_deref(), self.to.as_deref())
+        time::span(self.from.as_deref(), self.to.as_deref())
     }
 
     pub(super) fn page(&self) -> Result<Page> {
@@ -79,7 +65,7 @@ impl RuntimesQuery {
 
 impl EventsQuery {
     pub(super) fn span(&self) -> Result<Span> {
-        span(self.from.as_deref(), self.to.as_deref())
+        time::span(self.from.as_deref(), self.to.as_deref())
     }
 
     pub(super) fn page(&self) -> Result<Page> {

@@ -339,8 +339,13 @@ pub(crate) async fn list_conversions(
     rows.into_iter().map(ConversionRow::conversion).collect()
 }
 
-/// How many conversions a filter lets through, counted up to [`COUNT_MAX`].
-pub(crate) async fn count_conversions(conn: &mut PgConnection, filter: &Filter<'_>) -> Result<i64> {
+/// How many conversions a filter lets through, those after `last` in the list or all, counted up to `most`.
+pub(crate) async fn count_conversions(
+    conn: &mut PgConnection,
+    filter: &Filter<'_>,
+    last: Option<&Conversion>,
+    most: i64,
+) -> Result<i64> {
     Ok(sqlx::query_scalar(
         "SELECT count(*)
            FROM (SELECT
@@ -353,6 +358,7 @@ pub(crate) async fn count_conversions(conn: &mut PgConnection, filter: &Filter<'
                     AND ($6::TIMESTAMPTZ IS NULL OR created_at >= $6)
                     AND ($7::TIMESTAMPTZ IS NULL OR created_at < $7)
                     AND ($9::UUID IS NULL OR advertiser_id = $9)
+                    AND ($10::TIMESTAMPTZ IS NULL OR (created_at, id) < ($10, $11))
                   LIMIT $8) AS counted",
     )
     .bind(filter.program_id)
@@ -362,8 +368,10 @@ pub(crate) async fn count_conversions(conn: &mut PgConnection, filter: &Filter<'
     .bind(filter.external_id)
     .bind(filter.from)
     .bind(filter.to)
-    .bind(COUNT_MAX)
+    .bind(most.max(0))
     .bind(filter.advertiser_id)
+    .bind(last.map(|last| last.created_at))
+    .bind(last.map(|last| last.id))
     .fetch_one(conn)
     .await?)
 }

@@ -3,7 +3,7 @@
 use super::clicks;
 use super::model::Tracked;
 use super::ops::{self, Report};
-use super::queries::{self, Filter};
+use super::queries::{self, COUNT_MAX, Filter};
 use super::refunds;
 use super::wire::{
     ClickResponse, ConversionResponse, ConversionsQuery, DecideRequest, EarningsResponse,
@@ -384,12 +384,22 @@ async fn get_program_payouts(
 async fn list(conn: &mut PgConnection, filter: &Filter<'_>, query: &ConversionsQuery) -> Reply {
     let page = query.page()?;
     let conversions = queries::list_conversions(conn, filter, page).await?;
-    let total = queries::count_conversions(conn, filter).await?;
+    let total = match (page.total(), conversions.last()) {
+        (Some(total), _) => total,
+        // The rows before the page and of it are known to be there: what is left is counted.
+        (None, Some(last)) => {
+            let known = page.offset() + conversions.len() as i64;
+            let left = queries::count_conversions(conn, filter, Some(last), COUNT_MAX - known).await?;
+            COUNT_MAX.min(known + left)
+        }
+        (None, None) => queries::count_conversions(conn, filter, None, page.offset()).await?,
+    };
     let page = page.of_rows(conversions, total, |row| (row.created_at.timestamp_micros(), row.id.uuid()));
     Ok(respond::ok(&page.map(ConversionResponse::from).answering(query)?))
 }
 
 fn filter(query: &ConversionsQuery) -> Result<Filter<'_>> {
+    let (from, to) = time::span(query.from.as_deref(), query.to.as_deref())?;
     Ok(Filter {
         advertiser_id: None,
         program_id: query.program_id.map(ProgramId::from_uuid),
@@ -397,8 +407,8 @@ fn filter(query: &ConversionsQuery) -> Result<Filter<'_>> {
         status: query.status,
         event_type: query.event_type,
         external_id: query.external_id.as_deref(),
-        from: query.from.as_deref().map(|text| time::parse_from("from", text)).transpose()?,
-        to: query.to.as_deref().map(|text| time::parse_to("to", text)).transpose()?,
+        from,
+        to,
     })
 }
 

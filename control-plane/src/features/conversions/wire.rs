@@ -241,16 +241,13 @@ pub struct ConversionsQuery {
     #[serde(alias = "end_date")]
     #[param(schema_with = crate::time::moment, example = "2026-04-30")]
     pub to: Option<String>,
-    /// Page, from 1; beyond 1,000 go on by cursor.
-    #[serde(skip_serializing)]
-    #[param(minimum = 1, maximum = 1000, default = 1)]
+    /// Page, from 1: `page` times `per_page` is 10,000 at most, go on by cursor.
+    #[param(minimum = 1, maximum = 10000, default = 1)]
     pub page: Option<i64>,
     /// Rows of a page.
-    #[serde(skip_serializing)]
     #[param(minimum = 1, maximum = 100, default = 20)]
     pub per_page: Option<i64>,
     /// `pagination.next_cursor` of the page before, instead of `page`.
-    #[serde(skip_serializing)]
     #[param(pattern = "^[A-Za-z0-9_-]{44}$")]
     pub cursor: Option<String>,
 }
@@ -268,8 +265,8 @@ impl ConversionsQuery {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct SumsQuery {
-    /// Page, from 1; beyond 1,000 go on by cursor.
-    #[param(minimum = 1, maximum = 1000, default = 1)]
+    /// Page, from 1: `page` times `per_page` is 10,000 at most, go on by cursor.
+    #[param(minimum = 1, maximum = 10000, default = 1)]
     pub page: Option<i64>,
     /// Rows of a page.
     #[param(minimum = 1, maximum = 100, default = 100)]

@@ -50,7 +50,10 @@ pub async fn list_entries(
     side: Side,
     page: Page,
 ) -> Result<(Vec<Entry>, i64)> {
-    let total = queries::count_entries(conn, account, side).await?;
+    let total = match page.total() {
+        Some(total) => total,
+        None => queries::count_entries(conn, account, side).await?,
+    };
     Ok((queries::list_entries(conn, account, side, page).await?, total))
 }
 

@@ -5,7 +5,7 @@ use super::model::{Counts, Link};
 use crate::error::Result;
 use crate::features::partnerships::model::Status as PartnershipStatus;
 use crate::features::programs::model::Status as ProgramStatus;
-use crate::page::{Page, Paged};
+use crate::page::{Page, Paged, REACH_MAX};
 use chrono::{DateTime, Utc};
 use shared::LinkKey;
 use shared::click::ClickClass;
@@ -226,21 +226,33 @@ pub(crate) async fn list_links(
     sub_id: Option<&str>,
     page: Page,
 ) -> Result<Paged<Link>> {
-    let total = sqlx::query_scalar(
-        "SELECT count(*)
-           FROM links
-          WHERE partnership_id = $1 AND deleted_at IS NULL AND ($2 IS NULL OR sub_id = $2)",
-    )
-    .bind(partnership)
-    .bind(sub_id)
-    .fetch_one(&mut *conn)
-    .await?;
+    let total = match page.total() {
+        Some(total) => total,
+        None => {
+            sqlx::query_scalar(
+                "SELECT count(*)
+                   FROM (SELECT
+                           FROM links
+                          WHERE partnership_id = $1 AND deleted_at IS NULL AND ($2 IS NULL OR sub_id = $2)
+                          LIMIT $3) AS counted",
+            )
+            .bind(partnership)
+            .bind(sub_id)
+            .bind(REACH_MAX)
+            .fetch_one(&mut *conn)
+            .await?
+        }
+    };
     let (instant, id) = page.below_instant();
     let rows: Vec<LinkRow> = sqlx::query_as(select_links!(
-        "links.partnership_id = $1 AND ($2 IS NULL OR links.sub_id = $2)
-           AND (links.created_at, links.id) < ($3, $4)
-         ORDER BY links.created_at DESC, links.id DESC
-         LIMIT $5 OFFSET $6"
+        "links.id = ANY(ARRAY(
+             SELECT id
+               FROM links
+              WHERE partnership_id = $1 AND deleted_at IS NULL AND ($2 IS NULL OR sub_id = $2)
+                AND (created_at, id) < ($3, $4)
+              ORDER BY created_at DESC, id DESC
+              LIMIT $5 OFFSET $6))
+         ORDER BY links.created_at DESC, links.id DESC"
     ))
     .bind(partnership)
     .bind(sub_id)

@@ -126,8 +126,8 @@ pub struct ListLinksQuery {
     /// Those with this label.
     #[param(max_length = 100)]
     pub sub_id: Option<String>,
-    /// Page, from 1; beyond 1,000 go on by cursor.
-    #[param(minimum = 1, maximum = 1000, default = 1)]
+    /// Page, from 1: `page` times `per_page` is 10,000 at most, go on by cursor.
+    #[param(minimum = 1, maximum = 10000, default = 1)]
     pub page: Option<i64>,
     /// Rows of a page.
     #[param(minimum = 1, maximum = 100, default = 20)]

@@ -4,7 +4,7 @@ use super::model::{Candidate, Match, Stems, Suggestion, SuggestionStatus};
 use crate::error::Result;
 use crate::features::programs::model::{ApprovalMode, Commission, CommissionType};
 use crate::money::Micros;
-use crate::page::{Page, Paged};
+use crate::page::{Page, Paged, REACH_MAX};
 use chrono::{DateTime, Utc};
 use shared::id::{AgentId, ProgramId, SuggestionId};
 use sqlx::PgConnection;
@@ -303,13 +303,23 @@ pub(crate) async fn list_of_agent(
     status: Option<SuggestionStatus>,
     page: Page,
 ) -> Result<Paged<Suggestion>> {
-    let total = sqlx::query_scalar(
-        "SELECT count(*) FROM match_suggestions WHERE agent_id = $1 AND ($2 IS NULL OR status = $2)",
-    )
-    .bind(agent)
-    .bind(status)
-    .fetch_one(&mut *conn)
-    .await?;
+    let total = match page.total() {
+        Some(total) => total,
+        None => {
+            sqlx::query_scalar(
+                "SELECT count(*)
+                   FROM (SELECT
+                           FROM match_suggestions
+                          WHERE agent_id = $1 AND ($2 IS NULL OR status = $2)
+                          LIMIT $3) AS counted",
+            )
+            .bind(agent)
+            .bind(status)
+            .bind(REACH_MAX)
+            .fetch_one(&mut *conn)
+            .await?
+        }
+    };
     let (instant, id) = page.below_instant();
     let rows: Vec<SuggestionRow> = sqlx::query_as(select_suggestions!(
         "WHERE agent_id = $1 AND ($2 IS NULL OR status = $2) AND (created_at, id) < ($3, $4)

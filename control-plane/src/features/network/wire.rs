@@ -37,14 +37,15 @@ pub struct DiscoverQuery {
     /// At least this `commission_value`: percent for percentages, dollars for fixed ones.
     #[param(pattern = "^[0-9]{1,6}(\\.[0-9]{1,2})?$", example = "10")]
     pub min_commission: Option<String>,
-    /// Words that name, niche or description have, or begin with.
+    /// Words that name, niche or description have, or begin with; or a program's id, or its advertiser's id or
+    /// handle.
     #[param(max_length = 200)]
     pub q: Option<String>,
     /// Order; `newest` when left out.
     #[param(inline)]
     pub sort: Option<Sort>,
-    /// Page, from 1; beyond 1,000 go on by cursor.
-    #[param(minimum = 1, maximum = 1000, default = 1)]
+    /// Page, from 1: `page` times `per_page` is 10,000 at most, go on by cursor.
+    #[param(minimum = 1, maximum = 10000, default = 1)]
     pub page: Option<i64>,
     /// Rows of a page.
     #[param(minimum = 1, maximum = 100, default = 20)]

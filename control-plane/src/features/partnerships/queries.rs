@@ -3,7 +3,7 @@
 use super::model::{Filter, Partnership, Status};
 use crate::error::Result;
 use crate::features::programs::model::{Commission, CommissionType, Status as ProgramStatus};
-use crate::page::{Page, Paged};
+use crate::page::{Page, Paged, REACH_MAX};
 use chrono::{DateTime, Utc};
 use shared::id::{AgentId, PartnershipId, ProgramId};
 use sqlx::PgConnection;
@@ -223,19 +223,32 @@ pub(crate) async fn list_of_affiliate(
     filter: Filter,
     page: Page,
 ) -> Result<Paged<Partnership>> {
-    let total = sqlx::query_scalar(
-        "SELECT count(*) FROM partnerships WHERE affiliate_id = $1 AND ($2 IS NULL OR status = $2)",
-    )
-    .bind(affiliate)
-    .bind(filter.status)
-    .fetch_one(&mut *conn)
-    .await?;
+    let total = match page.total() {
+        Some(total) => total,
+        None => {
+            sqlx::query_scalar(
+                "SELECT count(*)
+                   FROM (SELECT
+                           FROM partnerships
+                          WHERE affiliate_id = $1 AND ($2 IS NULL OR status = $2)
+                          LIMIT $3) AS counted",
+            )
+            .bind(affiliate)
+            .bind(filter.status)
+            .bind(REACH_MAX)
+            .fetch_one(&mut *conn)
+            .await?
+        }
+    };
     let (instant, id) = page.below_instant();
     let rows: Vec<PartnershipRow> = sqlx::query_as(select_partnerships!(
-        "WHERE partnerships.affiliate_id = $1 AND ($2 IS NULL OR partnerships.status = $2)
-           AND (partnerships.created_at, partnerships.id) < ($3, $4)
-         ORDER BY partnerships.created_at DESC, partnerships.id DESC
-         LIMIT $5 OFFSET $6"
+        "WHERE partnerships.id = ANY(ARRAY(
+                 SELECT id
+                   FROM partnerships
+                  WHERE affiliate_id = $1 AND ($2 IS NULL OR status = $2) AND (created_at, id) < ($3, $4)
+                  ORDER BY created_at DESC, id DESC
+                  LIMIT $5 OFFSET $6))
+         ORDER BY partnerships.created_at DESC, partnerships.id DESC"
     ))
     .bind(affiliate)
     .bind(filter.status)
@@ -255,19 +268,32 @@ pub(crate) async fn list_of_program(
     filter: Filter,
     page: Page,
 ) -> Result<Paged<Partnership>> {
-    let total = sqlx::query_scalar(
-        "SELECT count(*) FROM partnerships WHERE program_id = $1 AND ($2 IS NULL OR status = $2)",
-    )
-    .bind(program)
-    .bind(filter.status)
-    .fetch_one(&mut *conn)
-    .await?;
+    let total = match page.total() {
+        Some(total) => total,
+        None => {
+            sqlx::query_scalar(
+                "SELECT count(*)
+                   FROM (SELECT
+                           FROM partnerships
+                          WHERE program_id = $1 AND ($2 IS NULL OR status = $2)
+                          LIMIT $3) AS counted",
+            )
+            .bind(program)
+            .bind(filter.status)
+            .bind(REACH_MAX)
+            .fetch_one(&mut *conn)
+            .await?
+        }
+    };
     let (instant, id) = page.below_instant();
     let rows: Vec<PartnershipRow> = sqlx::query_as(select_partnerships!(
-        "WHERE partnerships.program_id = $1 AND ($2 IS NULL OR partnerships.status = $2)
-           AND (partnerships.created_at, partnerships.id) < ($3, $4)
-         ORDER BY partnerships.created_at DESC, partnerships.id DESC
-         LIMIT $5 OFFSET $6"
+        "WHERE partnerships.id = ANY(ARRAY(
+                 SELECT id
+                   FROM partnerships
+                  WHERE program_id = $1 AND ($2 IS NULL OR status = $2) AND (created_at, id) < ($3, $4)
+                  ORDER BY created_at DESC, id DESC
+                  LIMIT $5 OFFSET $6))
+         ORDER BY partnerships.created_at DESC, partnerships.id DESC"
     ))
     .bind(program)
     .bind(filter.status)

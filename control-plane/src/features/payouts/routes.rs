@@ -135,11 +135,14 @@ async fn list_payouts(
     let page = query.page()?;
     let filter = Filter { agent: caller.id, role: query.role, status: query.status };
     let mut conn = app.db_read().acquire().await.map_err(Error::from)?;
-    let total = queries::count_payouts(&mut conn, &filter).await?;
+    let total = match page.total() {
+        Some(total) => total,
+        None => queries::count_payouts(&mut conn, &filter).await?,
+    };
     let payouts = queries::list_payouts(&mut conn, &filter, page).await?;
     let payouts =
         page.of_rows(payouts, total, |payout| (payout.created_at.timestamp_micros(), payout.id.uuid()));
-    Ok(respond::ok(&payouts.map(PayoutResponse::from)))
+    Ok(respond::ok(&payouts.map(PayoutResponse::from).answering(&query)?))
 }
 
 /// How does a payout stand?

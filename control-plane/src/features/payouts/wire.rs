@@ -214,12 +214,12 @@ impl From<Claimed> for PaidCommission {
 }
 
 /// Which payouts to list.
-#[derive(Debug, Deserialize, IntoParams)]
+#[derive(Debug, Deserialize, Serialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct PayoutsQuery {
-    /// Page, from 1; beyond 1,000 go on by cursor.
-    #[param(minimum = 1, maximum = 1000, default = 1)]
+    /// Page, from 1: `page` times `per_page` is 10,000 at most, go on by cursor.
+    #[param(minimum = 1, maximum = 10000, default = 1)]
     pub page: Option<i64>,
     /// Rows of a page.
     #[param(minimum = 1, maximum = 100, default = 20)]
@@ -244,7 +244,7 @@ impl PayoutsQuery {
 }
 
 /// A side of a payout.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ToSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
     /// Who pays.

@@ -3,11 +3,12 @@
 use super::model::{ApprovalMode, Commission, CommissionType, Filter, Program, Settings, Sort, Status};
 use crate::error::{Error, Result};
 use crate::money::Micros;
-use crate::page::{Page, Paged};
+use crate::page::{Page, Paged, REACH_MAX};
 use chrono::{DateTime, Utc};
 use shared::click::ClassSet;
 use shared::id::{AgentId, ProgramId};
 use sqlx::PgConnection;
+use uuid::Uuid;
 
 #[derive(sqlx::FromRow)]
 struct ProgramRow {
@@ -317,7 +318,7 @@ pub(crate) async fn list_open_ids(conn: &mut PgConnection, advertiser: AgentId) 
     .await?)
 }
 
-/// The conditions of a filter: `$1` to `$7`.
+/// The conditions of a filter: `$1` to `$8`.
 macro_rules! matching {
     () => {
         "WHERE (programs.status = $1 OR ($1 IS NULL AND programs.status <> 'archived'))
@@ -326,21 +327,27 @@ macro_rules! matching {
            AND ($4 IS NULL OR programs.commission_type = $4)
            AND ($5 IS NULL OR programs.commission_rank >= $5)
            AND ($6 IS NULL OR programs.advertiser_id = $6)
-           AND ($7 IS NULL OR programs.search @@ to_tsquery('simple', $7)) "
+           AND ($7 IS NULL OR programs.search @@ to_tsquery('simple', $7)
+                OR programs.id = $8 OR programs.advertiser_id = $8) "
     };
 }
 
 macro_rules! list_by {
     ($key:literal) => {
+        // The page is found in an index; only its programs are read and joined.
         select_programs!(
+            "WHERE programs.id = ANY(ARRAY(SELECT programs.id FROM programs ",
             matching!(),
             "AND (",
             $key,
-            ", programs.id) < ($8, $9)
+            ", programs.id) < ($9, $10)
              ORDER BY ",
             $key,
             " DESC, programs.id DESC
-             LIMIT $10 OFFSET $11"
+             LIMIT $11 OFFSET $12))
+             ORDER BY ",
+            $key,
+            " DESC, programs.id DESC"
         )
     };
 }
@@ -359,17 +366,29 @@ pub(crate) async fn list_programs(
             "Send `q` with at least one letter or digit.",
         ));
     }
+    let named = find_named(conn, filter).await?;
     let min_commission = filter.min_commission.map(|value| value.0);
-    let total: i64 = sqlx::query_scalar(concat!("SELECT count(*) FROM programs ", matching!()))
-        .bind(filter.status)
-        .bind(&filter.niche)
-        .bind(&filter.audience_type)
-        .bind(filter.commission_type)
-        .bind(min_commission)
-        .bind(filter.advertiser_id)
-        .bind(&search)
-        .fetch_one(&mut *conn)
-        .await?;
+    let total = match page.total() {
+        Some(total) => total,
+        None => {
+            sqlx::query_scalar(concat!(
+                "SELECT count(*) FROM (SELECT FROM programs ",
+                matching!(),
+                "LIMIT $9) AS counted"
+            ))
+            .bind(filter.status)
+            .bind(&filter.niche)
+            .bind(&filter.audience_type)
+            .bind(filter.commission_type)
+            .bind(min_commission)
+            .bind(filter.advertiser_id)
+            .bind(&search)
+            .bind(named)
+            .bind(REACH_MAX)
+            .fetch_one(&mut *conn)
+            .await?
+        }
+    };
     let sql = match filter.sort {
         Sort::Newest => list_by!("programs.created_at"),
         Sort::HighestCommission => list_by!("programs.commission_rank"),
@@ -383,7 +402,8 @@ pub(crate) async fn list_programs(
         .bind(filter.commission_type)
         .bind(min_commission)
         .bind(filter.advertiser_id)
-        .bind(&search);
+        .bind(&search)
+        .bind(named);
     let query = match filter.sort {
         Sort::Newest => {
             let (instant, id) = page.below_instant();
@@ -398,6 +418,19 @@ pub(crate) async fn list_programs(
     let rows: Vec<ProgramRow> = query.bind(page.limit_and_one()).bind(page.offset()).fetch_all(conn).await?;
     let programs = rows.into_iter().map(Program::from).collect();
     Ok(page.of_rows(programs, total, |program: &Program| (key_of(program, filter.sort), program.id.uuid())))
+}
+
+/// The program or the advertiser that a search names: by its id, or the advertiser by its handle.
+async fn find_named(conn: &mut PgConnection, filter: &Filter) -> Result<Option<Uuid>> {
+    let Some(q) = filter.q.as_deref() else { return Ok(None) };
+    if let Ok(id) = q.parse() {
+        return Ok(Some(id));
+    }
+    let handle = q.strip_prefix('@').unwrap_or(q).to_lowercase();
+    Ok(sqlx::query_scalar("SELECT id FROM agents WHERE handle = $1 AND deleted_at IS NULL")
+        .bind(handle)
+        .fetch_optional(conn)
+        .await?)
 }
 
 fn key_of(program: &Program, sort: Sort) -> i64 {

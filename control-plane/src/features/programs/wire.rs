@@ -322,14 +322,15 @@ pub struct ListProgramsQuery {
     pub min_commission: Option<String>,
     /// Programs of one agent.
     pub advertiser_id: Option<Uuid>,
-    /// Words that name, niche or description have, or begin with.
+    /// Words that name, niche or description have, or begin with; or a program's id, or its advertiser's id or
+    /// handle.
     #[param(max_length = 200)]
     pub q: Option<String>,
     /// Order; `newest` when left out.
     #[param(inline)]
     pub sort: Option<Sort>,
-    /// Page, from 1; beyond 1,000 go on by cursor.
-    #[param(minimum = 1, maximum = 1000, default = 1)]
+    /// Page, from 1: `page` times `per_page` is 10,000 at most, go on by cursor.
+    #[param(minimum = 1, maximum = 10000, default = 1)]
     pub page: Option<i64>,
     /// Rows of a page.
     #[param(minimum = 1, maximum = 100, default = 20)]

@@ -250,14 +250,15 @@ pub struct DeliveriesQuery {
     /// Where they stand.
     #[param(inline)]
     pub status: Option<DeliveryStatus>,
-    /// Page, from 1.
-    #[serde(skip_serializing)]
-    #[param(minimum = 1, maximum = 1000, default = 1)]
+    /// Page, from 1: `page` times `per_page` is 10,000 at most, go on by cursor.
+    #[param(minimum = 1, maximum = 10000, default = 1)]
     pub page: Option<i64>,
     /// Rows of a page.
-    #[serde(skip_serializing)]
     #[param(minimum = 1, maximum = 100, default = 20)]
     pub per_page: Option<i64>,
+    /// `pagination.next_cursor` of the page before, instead of `page`.
+    #[param(pattern = "^[A-Za-z0-9_-]{44}$")]
+    pub cursor: Option<String>,
 }
 
 /// One event on its way to one webhook, with every try.

@@ -318,7 +318,7 @@ fn commission_id(text: &str) -> Result<CommissionId> {
         Error::invalid(
             "after",
             "`after` is not the id of a commission.",
-            "Send the `id` of the last commission of the page before, `com_…`.",
+            "Send the `id` of the last commission of the page before, `com_…`, as `after`.",
         )
     })
 }

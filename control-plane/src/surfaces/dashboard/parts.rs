@@ -1,10 +1,11 @@
 //! Pieces that several pages are made of.
 
+use super::PER_PAGE;
 use super::api::with_query;
 use super::layout::Role;
 use super::shapes::Pagination;
 use super::words;
-use crate::page::PAGE_MAX;
+use crate::page::REACH_MAX;
 use maud::{Markup, html};
 use uuid::Uuid;
 
@@ -179,7 +180,7 @@ pub(super) fn pager(path: &str, kept: &[(&str, &str)], at: Pagination) -> Markup
 
 /// The page a query asks for; the first for whatever is none.
 pub(super) fn page_of(asked: Option<i64>) -> i64 {
-    asked.unwrap_or(1).clamp(1, PAGE_MAX)
+    asked.unwrap_or(1).clamp(1, REACH_MAX / PER_PAGE)
 }
 
 /// Lists to download.

@@ -1,5 +1,6 @@
 //! What pages read of the API's replies; members they do not show are left out.
 
+use super::words;
 use crate::money::Micros;
 use chrono::{DateTime, NaiveDate, Utc};
 use serde::Deserialize;
@@ -28,6 +29,17 @@ pub(super) struct Pagination {
     pub(super) page: i64,
     pub(super) total: i64,
     pub(super) total_pages: i64,
+    /// Whether there may be more than `total`.
+    #[serde(default)]
+    pub(super) more_than_total: bool,
+}
+
+impl Pagination {
+    /// How many rows there are, in words.
+    pub(super) fn counted(self, one: &str, many: &str) -> String {
+        let counted = words::counted(self.total, one, many);
+        if self.more_than_total { format!("{counted} or more") } else { counted }
+    }
 }
 
 /// The account.

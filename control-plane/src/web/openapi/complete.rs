@@ -163,9 +163,11 @@ fn add_what_filters_are(operation: &mut Value) {
 fn add_common_errors(path: &str, method: &str, operation: &mut Value) {
     let keeps_answers = method == "post";
     let takes_body = keeps_answers || operation.get("requestBody").is_some();
+    let reads = method == "get" && path.starts_with("/api/");
     let needs_key = !operation["security"].as_array().is_some_and(|ways| ways.contains(&json!({})));
     let errors = [
         (needs_key, "401", "api_key_missing, api_key_invalid"),
+        (reads, "400", "invalid_value: a query parameter is unknown, given twice or not what it should be"),
         (takes_body, "400", "invalid_value: the body, or the Idempotency-Key, is not what it should be"),
         (keeps_answers, "409", "idempotency_key_reused"),
         (takes_body, "408", "request_timeout: the body did not arrive in time"),

@@ -10,3 +10,4 @@ mod rate_limit;
 mod retry;
 mod typos;
 mod unreadable;
+mod wrong_queries;

@@ -105,33 +105,44 @@ pub(crate) async fn list(
         Some(DeliveryStatus::Delivered) => &["delivered"],
         Some(DeliveryStatus::Failed) => &["failed"],
     };
-    let total = sqlx::query_scalar(
-        "SELECT count(*)
-           FROM (SELECT FROM webhook_deliveries WHERE endpoint_id = $1 AND state = ANY($2) LIMIT $3) AS counted",
-    )
-    .bind(endpoint)
-    .bind(states)
-    .bind(crate::page::REACH_MAX)
-    .fetch_one(&mut *conn)
-    .await?;
+    let total = match page.total() {
+        Some(total) => total,
+        None => {
+            sqlx::query_scalar(
+                "SELECT count(*)
+                   FROM (SELECT
+                           FROM webhook_deliveries
+                          WHERE endpoint_id = $1 AND state = ANY($2)
+                          LIMIT $3) AS counted",
+            )
+            .bind(endpoint)
+            .bind(states)
+            .bind(crate::page::REACH_MAX)
+            .fetch_one(&mut *conn)
+            .await?
+        }
+    };
     let rows: Vec<DeliveryRow> = sqlx::query_as(
         "SELECT delivery.id, event_id, event_type, state, due_at, created_at, finished_at,
                 number, at, outcome, attempt.status, took_ms
-           FROM (SELECT *
+           FROM (SELECT agent_id, id
                    FROM webhook_deliveries
-                  WHERE endpoint_id = $1 AND state = ANY($2)
+                  WHERE endpoint_id = $1 AND state = ANY($2) AND (created_at, id) < ($5, $6)
                   ORDER BY created_at DESC, id DESC
-                  LIMIT $3 OFFSET $4) AS delivery
+                  LIMIT $3 OFFSET $4) AS page
+           JOIN webhook_deliveries AS delivery ON delivery.agent_id = page.agent_id AND delivery.id = page.id
            LEFT JOIN webhook_attempts AS attempt ON attempt.delivery_id = delivery.id
           ORDER BY created_at DESC, delivery.id DESC, number",
     )
     .bind(endpoint)
     .bind(states)
-    .bind(page.limit())
+    .bind(page.limit_and_one())
     .bind(page.offset())
+    .bind(page.below_instant().0)
+    .bind(page.below_instant().1)
     .fetch_all(conn)
     .await?;
-    Ok(page.of(gather(rows), total))
+    Ok(page.of_rows(gather(rows), total, |one: &Delivery| (one.created_at.timestamp_micros(), one.id.uuid())))
 }
 
 /// One delivery of an endpoint.

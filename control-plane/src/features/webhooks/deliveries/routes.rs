@@ -5,7 +5,7 @@ use crate::app::App;
 use crate::auth;
 use crate::features::webhooks::endpoints;
 use crate::features::webhooks::wire::{DeliveriesQuery, DeliveryResponse};
-use crate::page::{PageQuery, Paged};
+use crate::page::{List, PageQuery, Paged};
 use crate::web::extract::{NoFields, Path, Payload, Query, TwoIds};
 use crate::web::respond::{self, ErrorBody, Reply};
 use axum::extract::State;
@@ -42,7 +42,8 @@ async fn list_webhook_deliveries(
     let mut conn = app.db_read().acquire().await?;
     let endpoint = endpoints::ops::load(&mut conn, caller.id, id).await?;
     let Query(query) = query?;
-    let page = PageQuery { page: query.page, per_page: query.per_page }.checked()?;
+    let page = PageQuery { page: query.page, per_page: query.per_page }
+        .checked_from(query.cursor.as_deref(), List::Deliveries.order())?;
     let deliveries = ops::list(&mut conn, &endpoint, query.status, page).await?;
     Ok(respond::ok(&deliveries.map(DeliveryResponse::from).answering(&query)?))
 }

@@ -128,7 +128,7 @@ impl Shown<'_> {
                 ))
             } @else {
                 section.card {
-                    h2 { (words::counted(self.list.pagination.total, "conversion", "conversions")) }
+                    h2 { (self.list.pagination.counted("conversion", "conversions")) }
                     (self.form(&of))
                     (parts::pager(PATH, &[("of", &of), ("status", self.status)], self.list.pagination))
                 }

@@ -43,7 +43,7 @@ pub(super) async fn page(visit: Visit, Asking(asked): Asking<Asked>) -> Result<R
         } @else {
             (by_program(&earnings))
             section.card {
-                h2 { (words::counted(conversions.pagination.total, "conversion", "conversions")) }
+                h2 { (conversions.pagination.counted("conversion", "conversions")) }
                 (list(&conversions))
                 (parts::pager(PATH, &[], conversions.pagination))
             }

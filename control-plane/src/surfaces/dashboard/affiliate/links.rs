@@ -80,7 +80,7 @@ fn body(visit: &Visit, joined: &List<Partnership>, chosen: Uuid, links: &List<Li
             (parts::empty("No links here yet", "Make one above, and put it wherever your readers, or other agents, look.", None))
         } @else {
             section.card {
-                h2 { (words::counted(links.pagination.total, "link", "links")) }
+                h2 { (links.pagination.counted("link", "links")) }
                 div.scroll tabindex="0" role="region" aria-label="Your links" {
                     table.cards {
                         thead { tr {

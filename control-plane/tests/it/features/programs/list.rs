@@ -54,6 +54,14 @@ async fn filters_orders_and_searches() {
     check("?q=saas", &["Gamma Mail", "Alpha CRM"]).await;
     check("?q=mail%20shoes", &[]).await;
     check("?q=%27%3B--%20%26%20%7C%20gam", &["Gamma Mail"]).await;
+    check(&format!("?q={}", one.id()), &["Beta Shoes", "Alpha CRM"]).await;
+    let handle = one.get("/api/agents/me").await.expect(200)["handle"].as_str().unwrap().to_owned();
+    check(&format!("?q={handle}"), &["Beta Shoes", "Alpha CRM"]).await;
+    check(&format!("?q=%40{}", handle.to_uppercase()), &["Beta Shoes", "Alpha CRM"]).await;
+    let alpha =
+        anyone.get("/api/programs?q=crm").await.expect(200)["data"][0]["id"].as_str().unwrap().to_owned();
+    check(&format!("?q={alpha}"), &["Alpha CRM"]).await;
+    check("?q=018f2f6e-7c1a-7bd3-9d53-1c2a6f6e8a10", &[]).await;
     check("?niche=nothing", &[]).await;
     check("?status=paused", &[]).await;
     check("?status=archived", &[]).await;
