@@ -89,6 +89,9 @@ pub fn pool(url: &str, settings: PoolSettings) -> Result<PgPool, sqlx::Error> {
         .connect_lazy_with(options))
 }
 
+/// What sqlx makes of a connection that is closed before its first answer.
+const CLOSED_AT_ONCE: &str = "unexpected response from SSLRequest: 0x00";
+
 /// Whether the database could not be reached or could not answer now, as opposed to refusing what we said.
 pub fn is_unavailable(error: &sqlx::Error) -> bool {
     match error {
@@ -96,6 +99,8 @@ pub fn is_unavailable(error: &sqlx::Error) -> bool {
         | sqlx::Error::PoolTimedOut
         | sqlx::Error::PoolClosed
         | sqlx::Error::WorkerCrashed => true,
+        // Whoever stands before Postgres took the connection and had nowhere to lead it.
+        sqlx::Error::Protocol(said) => said.starts_with(CLOSED_AT_ONCE),
         // 08 connection, 53 resources, 57P administrator stop, 57014 statement time-out, 55P03 lock time-out,
         // 25P03 idle time-out, 25006 read-only standby
         sqlx::Error::Database(database) => database.code().is_some_and(|code| {
@@ -142,4 +147,23 @@ pub fn violated(error: &sqlx::Error) -> Option<&str> {
 /// Asks the database whether it is there.
 pub async fn ping(pool: &PgPool) -> Result<(), sqlx::Error> {
     sqlx::query("SELECT 1").execute(pool).await.map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_connection_that_is_closed_at_once_is_a_database_that_is_away() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("postgres://nobody@{}/none", listener.local_addr().unwrap());
+        let closing = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            // The request is read first, so that what comes is an end and no reset.
+            tokio::io::AsyncReadExt::read(&mut stream, &mut [0; 64]).await.unwrap();
+        });
+        let error = PgConnection::connect(&url).await.err().unwrap();
+        closing.await.unwrap();
+        assert!(is_unavailable(&error), "{error:?}");
+    }
 }

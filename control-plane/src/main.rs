@@ -194,7 +194,10 @@ async fn roles(command: Command, config: Config) -> anyhow::Result<ExitCode> {
     shared::shutdown::signal().await.context("cannot wait for signals")?;
     tracing::info!("stopping");
     app.tasks().leave();
-    leave(Duration::from_millis(app.config().drain_delay_ms)).await?;
+    // Nobody sends requests to the others.
+    if matches!(command, Command::All | Command::Serve) {
+        leave(Duration::from_millis(app.config().drain_delay_ms)).await?;
+    }
     app.tasks().stop();
     if !app.tasks().drained(patience + Duration::from_secs(1)).await {
         tracing::warn!("some tasks were still running when the drain ended");

@@ -2,6 +2,7 @@
 
 use crate::stack::Stack;
 use anyhow::Context;
+use sqlx::PgPool;
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
@@ -34,14 +35,18 @@ pub(crate) struct Account {
 
 /// Waits until the pipeline stands still, then compares click by click.
 pub(crate) async fn take(stack: &Stack, acknowledged: &[u64]) -> anyhow::Result<Account> {
-    let database = stack.database().await?;
+    compare(&stack.database().await?, acknowledged).await
+}
+
+/// The same on any database.
+pub(crate) async fn compare(database: &PgPool, acknowledged: &[u64]) -> anyhow::Result<Account> {
     let started = Instant::now();
     let mut last = (-1i64, -1i64);
     let mut moved = Instant::now();
     loop {
         let now: (i64, i64) =
             sqlx::query_as("SELECT (SELECT count(*) FROM clicks), (SELECT count(*) FROM click_deltas)")
-                .fetch_one(&database)
+                .fetch_one(database)
                 .await?;
         if now != last {
             (last, moved) = (now, Instant::now());
@@ -54,7 +59,7 @@ pub(crate) async fn take(stack: &Stack, acknowledged: &[u64]) -> anyhow::Result<
     }
     let caught_up_in = moved.saturating_duration_since(started);
     let notes: Vec<Option<Vec<u8>>> =
-        sqlx::query_scalar("SELECT notes FROM clicks").fetch_all(&database).await?;
+        sqlx::query_scalar("SELECT notes FROM clicks").fetch_all(database).await?;
     let mut rows: HashMap<u64, u64> = HashMap::new();
     for notes in &notes {
         *rows.entry(number(notes.as_deref().unwrap_or_default())?).or_default() += 1;
@@ -66,7 +71,7 @@ pub(crate) async fn take(stack: &Stack, acknowledged: &[u64]) -> anyhow::Result<
                 (SELECT coalesce(sum(used), 0) FROM usage_months WHERE metric = 'clicks')::BIGINT
            FROM spools",
     )
-    .fetch_one(&database)
+    .fetch_one(database)
     .await?;
     Ok(Account {
         accepted: accepted as u64,

@@ -5,6 +5,8 @@
 //! - `faults`: the fault matrix, against real processes, under load
 //! - `hooks`: webhooks to a thousand endpoints beside bad ones, and a worker killed in the middle
 //! - `million`: a million clicks through forty kills and an emptied Redis
+//! - `rolling`: everything behind a load balancer restarted one after another; nothing refused, lost or doubled
+//! - `upgrade`: the same from the version before to this one, back, and up again
 //! - `pages`: what every page of the dashboard costs with a million clicks behind it
 //! - `corpus`: malformed and unusual requests through haproxy and nginx, which must agree with the edge
 //! - `drain`: the drainer's throughput beside `COPY`
@@ -28,6 +30,7 @@ mod million;
 mod pages;
 mod programs;
 mod proxy;
+mod rolling;
 mod smoke;
 mod stack;
 mod track;
@@ -59,6 +62,10 @@ enum Command {
     Million(million::Args),
     /// Times every page of the dashboard with 1,000,000 clicks behind it, and weighs it.
     Pages(pages::Args),
+    /// Restarts a fleet behind haproxy, one program after another, under load: refused, lost and doubled must be 0.
+    Rolling(rolling::Args),
+    /// Upgrades a fleet from the version before, program by program, rolls it back and upgrades it again, under load.
+    Upgrade(rolling::upgrade::Args),
     /// Measures the drainer beside a binary COPY of the same rows.
     Drain(drain::Args),
     /// Reports sales as fast as replies come, beside pgbench doing the same inserts.
@@ -103,6 +110,8 @@ fn main() -> ExitCode {
         Command::Hooks(args) => runtime.block_on(hooks::run(&args)),
         Command::Million(args) => runtime.block_on(million::run(&args)),
         Command::Pages(args) => runtime.block_on(pages::run(&args)),
+        Command::Rolling(args) => runtime.block_on(rolling::run(&args)),
+        Command::Upgrade(args) => runtime.block_on(rolling::upgrade::run(&args)),
         Command::Drain(args) => runtime.block_on(drain::run(&args)),
         Command::Track(args) => runtime.block_on(track::run(&args)),
         Command::Bench(args) => runtime.block_on(bench::run(&args)),

@@ -5,7 +5,7 @@
 //! with its owner. No SQL, no HTTP, no money.
 //!
 //! Encodings are append-only. A new version is a new module, and the golden bytes of every version
-//! ever shipped (`tests/it/golden`) must decode for ever.
+//! ever shipped (`golden/` beside each) must decode for ever.
 
 pub mod agent_keys;
 pub mod click;

@@ -187,4 +187,27 @@ mod tests {
             prop_assert_eq!(LinkRecord::decode(&bytes), Err(LinkRecordError::Malformed));
         }
     }
+
+    #[test]
+    fn the_golden_bytes_are_written_and_read_for_ever() {
+        assert_eq!(FORMAT, 1, "a new version needs golden bytes of its own, beside these");
+        let record = LinkRecord {
+            link: LinkKey(0x0123_4567_89ab_cdef),
+            version: 0x0102_0304_0506_0708,
+            status: LinkStatus::Untracked,
+            advertiser: 41,
+            program: 42,
+            affiliate: 43,
+            pay_classes: ClassSet(0b101),
+            dedup_seconds: 3_600,
+            click_id_param: "click_id",
+            has_macros: true,
+            destination: "https://shop.example/pricing?from={sub1}",
+        };
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/link_record/golden/v1.hex");
+        let golden = std::fs::read_to_string(path).expect("the golden file is part of the repository");
+        let golden = hex::decode(golden.split_whitespace().collect::<String>()).unwrap();
+        assert_eq!(hex::encode(record.encode()), hex::encode(&golden), "the bytes of version 1 changed");
+        assert_eq!(LinkRecord::decode(&golden), Ok(record));
+    }
 }

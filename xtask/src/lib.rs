@@ -25,3 +25,4 @@ pub mod servers;
 pub mod stack;
 pub mod test;
 pub mod up;
+pub mod upgrade;

@@ -8,7 +8,9 @@ use clap::{Parser, Subcommand};
 use xtask::interrupt::{Interrupt, Interrupted};
 use xtask::layout::Layout;
 use xtask::progress::note;
-use xtask::{cargo, check, clients, faults, fuzz, instructions, lab, peers, process, servers, test, up};
+use xtask::{
+    cargo, check, clients, faults, fuzz, instructions, lab, peers, process, servers, test, up, upgrade,
+};
 
 /// What a shell expects of a program that SIGINT ended.
 const EXIT_INTERRUPTED: u8 = 130;
@@ -44,6 +46,8 @@ enum Command {
     Fuzz(fuzz::Args),
     /// Count the instructions a redirect takes, and compare them with the ceiling.
     Instructions,
+    /// Upgrade from the version before, roll back and upgrade again, under load; nobody may notice.
+    UpgradeTest(upgrade::Args),
     /// Open psql on the private PostgreSQL.
     Psql(clients::ClientArgs),
     /// Open redis-cli on the private Redis.
@@ -95,6 +99,7 @@ fn run(cli: Cli) -> Result<()> {
         Command::Faults(args) => faults::faults(&args, &cargo, &layout, &interrupt),
         Command::Fuzz(args) => fuzz::fuzz(&args, &cargo, &layout, &interrupt),
         Command::Instructions => instructions::instructions(&cargo, &layout, &interrupt),
+        Command::UpgradeTest(args) => upgrade::upgrade(&args, &cargo, &layout, &interrupt),
         Command::Peers => peers::print(servers.no_install, &servers.path, &layout, &interrupt),
         Command::Lab(args) => lab::print(args, &servers, &layout, &interrupt),
         Command::Logs(args) => clients::logs(&args, &layout, &interrupt),

@@ -27,6 +27,16 @@ pub(crate) struct Cluster {
 impl Cluster {
     /// Starts the nodes and lets them agree.
     pub(crate) async fn start(lab: &Lab, folder: &Path) -> anyhow::Result<Self> {
+        Self::with_users(lab, folder, "", &[]).await
+    }
+
+    /// The same with users of its own: whom to log in as (`user:password@`), and arguments that say who there is.
+    pub(crate) async fn with_users(
+        lab: &Lab,
+        folder: &Path,
+        login: &str,
+        users: &[String],
+    ) -> anyhow::Result<Self> {
         let mut nodes = Vec::with_capacity(2 * MASTERS);
         let mut buses = Vec::with_capacity(2 * MASTERS);
         for nth in 0..2 * MASTERS {
@@ -35,7 +45,7 @@ impl Cluster {
             lab.give(&own)?;
             // By default the bus is 10,000 ports higher, which may be above the last port.
             let [bus] = free_ports()?;
-            let arguments = [
+            let mut arguments = [
                 "--cluster-port",
                 &bus.to_string(),
                 "--cluster-enabled",
@@ -50,8 +60,10 @@ impl Cluster {
                 "--dir",
                 &own.display().to_string(),
             ]
-            .map(str::to_owned);
-            let mut node = Redis::new(lab, &own, &arguments)?;
+            .map(str::to_owned)
+            .to_vec();
+            arguments.extend_from_slice(users);
+            let mut node = Redis::new(lab, &own, &arguments)?.with_login(login);
             node.start()?;
             nodes.push(node);
             buses.push(bus);
@@ -118,8 +130,23 @@ impl Cluster {
 
     /// Its URL for our programs: two nodes are enough to find the others.
     pub(crate) fn url(&self) -> String {
+        self.url_for("")
+    }
+
+    /// The same for a user: `user:password@`.
+    pub(crate) fn url_for(&self, login: &str) -> String {
         let hosts = self.nodes.iter().step_by(2).map(|node| format!("127.0.0.1:{}", node.port()));
-        format!("redis-cluster://{}/", hosts.collect::<Vec<_>>().join(","))
+        format!("redis-cluster://{login}{}/", hosts.collect::<Vec<_>>().join(","))
+    }
+
+    /// Connections to the nodes that run.
+    pub(crate) async fn connections(&self) -> Vec<MultiplexedConnection> {
+        let mut all = Vec::new();
+        for node in &self.nodes {
+            // One that was killed has nothing to say.
+            all.extend(node.connect().await.ok());
+        }
+        all
     }
 
     /// `kill -9` of the master that serves this key; gives its place among the nodes.

@@ -185,6 +185,8 @@ pub(crate) struct Redis {
     log: PathBuf,
     port: u16,
     arguments: Vec<String>,
+    /// `user:password@`, where its users have passwords.
+    login: String,
     child: Option<Child>,
 }
 
@@ -197,8 +199,15 @@ impl Redis {
             log: folder.join("redis.log"),
             port,
             arguments: arguments.to_vec(),
+            login: String::new(),
             child: None,
         })
+    }
+
+    /// The same, and whom to log in as: `user:password@`.
+    pub(crate) fn with_login(mut self, login: &str) -> Self {
+        login.clone_into(&mut self.login);
+        self
     }
 
     /// Its port on loopback.
@@ -248,7 +257,7 @@ impl Redis {
 
     /// A connection for commands to it, past any proxy.
     pub(crate) async fn connect(&self) -> anyhow::Result<redis::aio::MultiplexedConnection> {
-        let client = redis::Client::open(format!("redis://127.0.0.1:{}/", self.port))?;
+        let client = redis::Client::open(format!("redis://{}127.0.0.1:{}/", self.login, self.port))?;
         client.get_multiplexed_async_connection().await.context("cannot reach Redis")
     }
 

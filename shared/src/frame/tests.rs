@@ -111,3 +111,35 @@ fn an_unknown_version_is_told_apart_from_damage() {
     assert_eq!(decode(&bytes), Err(FrameError::UnknownVersion(255)));
     assert_eq!(decode(b"nonsense"), Err(FrameError::Magic));
 }
+
+fn golden(name: &str) -> Vec<u8> {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/frame/golden").join(name);
+    let text = std::fs::read_to_string(path).expect("the golden file is part of the repository");
+    hex::decode(text.split_whitespace().collect::<String>()).unwrap()
+}
+
+#[test]
+fn the_golden_bytes_are_written_and_read_for_ever() {
+    assert_eq!(VERSION, 1, "a new version needs golden bytes of its own, beside these");
+    let notes = notes();
+    let clicks: Vec<_> = [(0, 7, &notes[..]), (3, 7, &[]), (8, 9, &notes[..])]
+        .into_iter()
+        .map(|(class, link, notes)| Click {
+            at_ms: 1_794_999_999_000 + i64::from(class),
+            link: LinkKey(link),
+            advertiser: 5,
+            visitor: 0x0123_4567_89ab_cdef ^ link,
+            class: ClickClass::from_u8(class).unwrap(),
+            flags: class & 1,
+            country: *b"DE",
+            notes,
+        })
+        .collect();
+    let mut bytes = Vec::new();
+    encode(&FrameHeader { last: true, ..header(70) }, &clicks, &mut bytes);
+    let golden = golden("v1.hex");
+    assert_eq!(hex::encode(&bytes), hex::encode(&golden), "the bytes of version 1 changed");
+    let frame = decode(&golden).unwrap();
+    assert_eq!(frame.header, FrameHeader { last: true, ..header(70) });
+    assert_eq!(frame.clicks, clicks);
+}
