@@ -155,10 +155,11 @@ impl AsyncWrite for Watched {
 /// opinions on where a request ends are how requests are smuggled.
 #[inline]
 pub(crate) fn has_bare_line_feed(before: u8, read: &[u8]) -> bool {
-    memchr::memchr_iter(b'\n', read).any(|at| {
-        let last = at.checked_sub(1).and_then(|before| read.get(before));
-        *last.unwrap_or(&before) != b'\r'
-    })
+    let starts_bare = read.first() == Some(&b'\n') && before != b'\r';
+    // Without a way out in the middle it is done for sixteen bytes at a time.
+    let pairs = read.iter().zip(read.get(1..).unwrap_or_default());
+    let bare = |(previous, byte): (&u8, &u8)| u8::from(*byte == b'\n') & u8::from(*previous != b'\r');
+    starts_bare || pairs.map(bare).fold(0, |any, one| any | one) != 0
 }
 
 /// Answers the requests of one connection.

@@ -37,6 +37,8 @@ mod route;
 mod runtime;
 mod tls;
 
+pub use links::measure::{LinkMap, LinkMapSize, LinkReader};
+
 use background::Background;
 use clicks::Knowledge;
 use clicks::classes::Classes;

@@ -241,7 +241,10 @@ fn class_of(listed: &Listed) -> ClickClass {
 const KNOWN_MAX: usize = 4096;
 const CLASS_BITS: u64 = 0xf;
 
-/// User agents classified before, by hash. Direct-mapped: a newcomer takes the place of another.
+/// Places a user agent may have: with one, two busy ones would push each other out for ever.
+const WAYS: usize = 2;
+
+/// User agents classified before, by hash: a newcomer takes the place of the older of two.
 pub(crate) struct Known {
     entries: Box<[u64]>,
     classes: Arc<Classes>,
@@ -262,16 +265,21 @@ impl Known {
             self.entries.fill(0);
             self.generation = generation;
         }
-        let entry = &mut self.entries[hash as usize % KNOWN_MAX];
-        // 0 marks an empty entry, so a class is kept as its number plus one.
-        if *entry & !CLASS_BITS == hash & !CLASS_BITS
-            && let Some(class) =
-                (*entry & CLASS_BITS).checked_sub(1).and_then(|class| ClickClass::from_u8(class as u8))
-        {
-            return class;
+        let first = hash as usize % (KNOWN_MAX / WAYS) * WAYS;
+        let Some([newer, older]) = self.entries.get_mut(first..first + WAYS) else {
+            return self.classes.classify(user_agent);
+        };
+        for entry in [&*newer, &*older] {
+            // 0 marks an empty entry, so a class is kept as its number plus one.
+            if *entry & !CLASS_BITS == hash & !CLASS_BITS
+                && let Some(class) =
+                    (*entry & CLASS_BITS).checked_sub(1).and_then(|class| ClickClass::from_u8(class as u8))
+            {
+                return class;
+            }
         }
         let class = self.classes.classify(user_agent);
-        *entry = hash & !CLASS_BITS | (class as u64 + 1);
+        *older = std::mem::replace(newer, hash & !CLASS_BITS | (class as u64 + 1));
         class
     }
 }

@@ -6,6 +6,7 @@
 //! replaces a lower one; nothing is ever called unknown because something behind the edge failed.
 
 pub(crate) mod cache;
+pub(crate) mod measure;
 pub(crate) mod miss;
 mod profile;
 pub(crate) mod shard;
