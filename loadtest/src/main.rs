@@ -12,6 +12,7 @@
 //! - `drain`: the drainer's throughput beside `COPY`
 //! - `track`: reports of sales beside the same inserts by pgbench
 //! - `bench`: what a redirect costs the edge, beside nginx, haproxy and varnish
+//! - `soak`: an hour of even load while links change and Redis is killed once
 //! - `instructions`: the instructions of a redirect, and their ceiling
 //!
 //! Traffic goes to loopback only.
@@ -32,6 +33,7 @@ mod programs;
 mod proxy;
 mod rolling;
 mod smoke;
+mod soak;
 mod stack;
 mod track;
 
@@ -60,6 +62,8 @@ enum Command {
     Hooks(hooks::Args),
     /// A million clicks, forty kills and three emptied Redis in one run: all of them are stored, once.
     Million(million::Args),
+    /// An hour of even load while links change, files are read again and Redis is killed once.
+    Soak(soak::Args),
     /// Times every page of the dashboard with 1,000,000 clicks behind it, and weighs it.
     Pages(pages::Args),
     /// Restarts a fleet behind haproxy, one program after another, under load: refused, lost and doubled must be 0.
@@ -109,6 +113,7 @@ fn main() -> ExitCode {
         Command::Corpus(args) => runtime.block_on(corpus::run(&args)),
         Command::Hooks(args) => runtime.block_on(hooks::run(&args)),
         Command::Million(args) => runtime.block_on(million::run(&args)),
+        Command::Soak(args) => runtime.block_on(soak::run(&args)),
         Command::Pages(args) => runtime.block_on(pages::run(&args)),
         Command::Rolling(args) => runtime.block_on(rolling::run(&args)),
         Command::Upgrade(args) => runtime.block_on(rolling::upgrade::run(&args)),

@@ -18,8 +18,6 @@ use uuid::Uuid;
 
 /// A drainer under load has a batch to report within this time.
 const HELD_FOR: Duration = Duration::from_secs(30);
-/// What is on its way when the last click is counted may take so long to be reported.
-const SETTLED_FOR: Duration = Duration::from_mins(1);
 const PAUSE: Duration = Duration::from_millis(5);
 /// A drainer whose line was cut is at work again after this.
 const GO_ON_FOR: Duration = Duration::from_secs(1);
@@ -92,7 +90,7 @@ pub(crate) async fn run(args: &Args) -> anyhow::Result<bool> {
         outcome.unknown
     ));
     let account = account::take(&stack, &outcome.acknowledged).await?;
-    let (settled, words) = reconcile(&stack).await?;
+    let (settled, words) = stack.reconcile().await?;
     say(&words);
     say(&format!(
         "acknowledged {}, accepted {}, stored {}, metered {}, lost {}, doubled {}, wrong replies {}",
@@ -195,16 +193,4 @@ async fn unsaid(stack: &Stack, database: &PgPool) -> anyhow::Result<i64> {
         unsaid += (watermark - said).max(0);
     }
     Ok(unsaid)
-}
-
-/// Asks `control-plane reconcile` until it is content; what it says, and whether it ever was.
-async fn reconcile(stack: &Stack) -> anyhow::Result<(bool, String)> {
-    let started = Instant::now();
-    loop {
-        let (code, text) = stack.control_plane.outcome(&["reconcile", "--settled", "--log", "error"])?;
-        if code == Some(0) || started.elapsed() > SETTLED_FOR {
-            return Ok((code == Some(0), text));
-        }
-        tokio::time::sleep(Duration::from_millis(300)).await;
-    }
 }

@@ -10,6 +10,9 @@ use std::io::Write;
 /// Clicks after which the order repeats: a power of two.
 const ORDER_LEN: usize = 1 << 20;
 const HOSTS: u32 = 200;
+/// User agents, by Zipf's law too: browsers name themselves by their major version nowadays, so that a busy edge
+/// sees a few hundred in a minute.
+const BROWSERS: u32 = 1000;
 
 /// Links, by number.
 pub(crate) struct Links {
@@ -48,6 +51,11 @@ impl Links {
     pub(crate) fn nth_click(&self, nth: u64) -> u32 {
         self.order[nth as usize & (ORDER_LEN - 1)]
     }
+}
+
+/// The browser of the n-th click, which is all that tells visitors apart.
+pub(crate) fn nth_browser(nth: u64) -> u32 {
+    popular(mix(nth), BROWSERS)
 }
 
 /// Writes where a link leads.

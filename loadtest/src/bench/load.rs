@@ -4,7 +4,7 @@
 //! Open: clicks are due at fixed instants whether earlier ones were answered or not, and latency counts from
 //! when a click was due, so that a server that stalls can't hide it (no coordinated omission).
 
-use super::links::{Links, destination};
+use super::links::{Links, destination, nth_browser};
 use anyhow::{Context, bail, ensure};
 use hdrhistogram::Histogram;
 use mio::net::TcpStream;
@@ -198,8 +198,7 @@ impl Run<'_> {
 
     fn click(&mut self, at: usize, due: Instant) -> anyhow::Result<()> {
         let link = if self.load.one_link { 0 } else { self.load.links.nth_click(self.clicks) };
-        // Visitors differ by browser: 10,000 of them.
-        let visitor = super::links::mix(self.clicks) % 10_000;
+        let visitor = nth_browser(self.clicks);
         let ending = if self.load.one_each { "Connection: close\r\n\r\n" } else { "\r\n" };
         self.request.clear();
         write!(

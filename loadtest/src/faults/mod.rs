@@ -28,9 +28,6 @@ use std::time::{Duration, Instant};
 
 const CONNECTIONS: usize = 16;
 const AFTERWARDS: Duration = Duration::from_secs(1);
-/// What is on its way when the last click is counted may take so long to be reported.
-const SETTLED_FOR: Duration = Duration::from_secs(45);
-const SETTLED_PAUSE: Duration = Duration::from_millis(300);
 /// A fault with everything around it, the slowest tests included.
 const ROW_FOR: Duration = Duration::from_mins(8);
 
@@ -261,7 +258,7 @@ async fn play(
         success: during.acknowledged.len() as f64 / sent.max(1) as f64,
         p99s_us: p99s_us(&during.latencies),
         baseline_p99s_us: p99s_us(&baseline.latencies),
-        reconcile: reconcile(&scene.stack).await?,
+        reconcile: unsettled(scene.stack.reconcile().await?),
         account,
     };
     let mut timed = fault.timed && !pace.quick;
@@ -277,19 +274,9 @@ async fn play(
     Ok(Row { name: fault.name, figures: Some(figures), notes, verdict, took: Duration::ZERO })
 }
 
-/// Asks `control-plane reconcile` until it is content; else what it says.
-async fn reconcile(stack: &Stack) -> anyhow::Result<Option<String>> {
-    let started = Instant::now();
-    loop {
-        let (code, text) = stack.control_plane.outcome(&["reconcile", "--settled", "--log", "error"])?;
-        if code == Some(0) {
-            return Ok(None);
-        }
-        if started.elapsed() > SETTLED_FOR {
-            return Ok(Some(text));
-        }
-        tokio::time::sleep(SETTLED_PAUSE).await;
-    }
+/// What `reconcile` said, unless it was content.
+fn unsettled((settled, words): (bool, String)) -> Option<String> {
+    (!settled).then_some(words)
 }
 
 /// Clicks while something happens.

@@ -25,6 +25,9 @@ use std::time::{Duration, Instant};
 
 const REACHED_FOR: Duration = Duration::from_secs(30);
 const PAUSE: Duration = Duration::from_millis(25);
+/// What is on its way when the last click is counted may take so long to be reported.
+const SETTLED_FOR: Duration = Duration::from_mins(1);
+const RECONCILE_PAUSE: Duration = Duration::from_millis(300);
 /// A stack whose clock begins near the end of the month has this long until then.
 const MONTH_END_LEAD_SECONDS: i64 = 3_600;
 /// Streams of a stack (`AOS_CLICK_SHARDS`).
@@ -306,6 +309,18 @@ impl Stack {
             }
             ensure!(Instant::now() < deadline, "the link did not reach the edge within {REACHED_FOR:?}");
             tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    /// Asks `control-plane reconcile` until it is content; whether it ever was, and what it said last.
+    pub(crate) async fn reconcile(&self) -> anyhow::Result<(bool, String)> {
+        let started = Instant::now();
+        loop {
+            let (code, text) = self.control_plane.outcome(&["reconcile", "--settled", "--log", "error"])?;
+            if code == Some(0) || started.elapsed() > SETTLED_FOR {
+                return Ok((code == Some(0), text));
+            }
+            tokio::time::sleep(RECONCILE_PAUSE).await;
         }
     }
 
