@@ -19,6 +19,8 @@ pub(crate) mod eviction;
 pub mod redis;
 mod reports;
 mod sender;
+#[cfg(test)]
+mod simulation;
 mod watermarks;
 mod window;
 

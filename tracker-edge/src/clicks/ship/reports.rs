@@ -13,7 +13,7 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 
 /// How often. The control plane takes ten minutes without a word for an edge that is gone.
-const REPORT_EVERY: Duration = Duration::from_secs(2);
+pub(super) const REPORT_EVERY: Duration = Duration::from_secs(2);
 /// Fields in one command at most.
 const FIELDS_MAX: usize = 256;
 

@@ -11,15 +11,15 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 /// How often spools that wait for a commit are asked for.
-const POLL: Duration = Duration::from_millis(50);
+pub(super) const POLL: Duration = Duration::from_millis(50);
 /// How often all are: a database that went back is noticed this late.
-const POLL_ALL: Duration = Duration::from_secs(2);
+pub(super) const POLL_ALL: Duration = Duration::from_secs(2);
 /// How often the edge's id is claimed.
-const CLAIM: Duration = Duration::from_secs(10);
+pub(super) const CLAIM: Duration = Duration::from_secs(10);
 /// A claim ends by itself after this.
 const CLAIM_FOR_SECS: u64 = 60;
 /// Keys in one command at most.
-const KEYS_MAX: usize = 256;
+pub(super) const KEYS_MAX: usize = 256;
 
 /// Polls for as long as it is let.
 pub(super) async fn poll(shared: Arc<Shared>) {
@@ -46,7 +46,7 @@ async fn ask(shared: &Arc<Shared>, all: bool) -> Option<bool> {
     for spool in shared.set.spools() {
         let progress = spool.progress();
         let committed = progress.watermark.map_or(0, |mark| mark.next_seq);
-        if all || !progress.polled || committed < spool.accepted() {
+        if all || !progress.polled || is_due(committed, spool.accepted()) {
             by_shard.entry(shared.shard(&spool)).or_default().push(spool);
         }
     }
@@ -63,6 +63,11 @@ async fn ask(shared: &Arc<Shared>, all: bool) -> Option<bool> {
         reached = Some(reached.unwrap_or(true) && answered);
     }
     reached
+}
+
+/// Whether a spool waits for a commit.
+pub(super) const fn is_due(committed: u64, accepted: u64) -> bool {
+    committed < accepted
 }
 
 async fn ask_shard(shared: Arc<Shared>, shard: u16, spools: Vec<Arc<Spool>>) -> RedisResult<()> {
