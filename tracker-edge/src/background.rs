@@ -5,11 +5,13 @@
 //! a pause for load balancers, no new connections; requests in hand finish; the workers drop their
 //! spool writers, which ends the spools; then the snapshot, and shipping until the deadline.
 
+use crate::acme;
 use crate::admin::{self, Status};
 use crate::clicks::ship::{Redis, Shipping, eviction};
 use crate::clicks::signatures::keys::Keyring;
 use crate::clicks::spool::SpoolSet;
 use crate::config::Config;
+use crate::domains::{self, Domains};
 use crate::files::Watched;
 use crate::links::updates::{self, Position};
 use crate::links::{self, Links, snapshot};
@@ -40,6 +42,7 @@ pub(crate) struct Background {
     pub(crate) metrics: Metrics,
     pub(crate) redis: Redis,
     pub(crate) link_work: links::Background,
+    pub(crate) challenge_asker: acme::Asker,
     /// Where the snapshot stood in the change stream.
     pub(crate) position: Option<Position>,
     /// Read once already.
@@ -53,6 +56,7 @@ struct Shown {
     counters: Vec<Arc<Counters>>,
     links: Arc<Links>,
     keyring: Arc<Keyring>,
+    domains: Arc<Domains>,
     tls: Option<Arc<Certificates>>,
     files: Vec<Arc<Watched>>,
     stopping: AtomicBool,
@@ -131,6 +135,7 @@ impl Background {
             counters,
             links: Arc::clone(&self.shared.links),
             keyring: Arc::clone(&self.shared.signatures.keyring),
+            domains: Arc::clone(&self.shared.domains),
             tls: self.shared.tls.as_ref().map(|tls| Arc::clone(&tls.certificates)),
             files: self.files,
             stopping: AtomicBool::new(false),
@@ -149,6 +154,9 @@ impl Background {
         ));
         upkeep.spawn(self.link_work.asker.run(Arc::clone(links), self.redis.clone(), last.clone()));
         let (keys, redis) = (&self.config.keys, &self.redis);
+        let Ok(changes) = Redis::open(&self.config.redis_url) else { return false };
+        upkeep.spawn(domains::follow::follow(Arc::clone(&self.shared.domains), changes, upkeep.clone()));
+        upkeep.spawn(self.challenge_asker.run(redis.clone(), keys.clone(), upkeep.clone()));
         let visitors = Arc::clone(&self.shared.knowledge.visitors);
         upkeep.spawn(visitors.share(redis.clone(), keys.clone(), upkeep.clone()));
         let keyring = Arc::clone(&shown.keyring);
@@ -287,6 +295,7 @@ impl Status for Shown {
             connected: sync.connected(),
             ready: self.unready().is_none(),
             agent_keys: self.keyring.len(),
+            domains: self.domains.shown(),
             certificates: self.tls.as_ref().map(|tls| tls.expiries()).unwrap_or_default(),
             files: self.files.iter().map(|file| file.shown()).collect(),
         };

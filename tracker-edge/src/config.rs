@@ -6,6 +6,7 @@
 use crate::clicks::ship::Redis;
 use crate::clicks::signatures::Origin;
 use crate::clicks::spool::SpoolConfig;
+use crate::domains;
 use crate::links::snapshot;
 use crate::listener::Speaks;
 use crate::tls::certificates::Pair;
@@ -362,6 +363,13 @@ impl Flags {
             drain_delay: Duration::from_millis(drain_delay_ms),
             grace: Duration::from_millis(grace_ms),
         })
+    }
+}
+
+impl Config {
+    /// The file that custom domains are saved to and started from.
+    pub(crate) fn domains_snapshot(&self) -> PathBuf {
+        self.snapshot.with_file_name(domains::snapshot::FILE)
     }
 }
 

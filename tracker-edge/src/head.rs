@@ -59,6 +59,15 @@ impl<'a> Head<'a> {
         head
     }
 
+    /// The host asked for; nothing when the request does not say.
+    #[inline]
+    pub(crate) const fn host(&self) -> &'a [u8] {
+        match self.host {
+            Host::One(host) => host,
+            Host::Missing | Host::Several => b"",
+        }
+    }
+
     /// Whether the request is framed and addressed as RFC 9112 wants it.
     #[inline]
     pub(crate) fn is_sound(&self, parts: &Parts) -> bool {

@@ -9,23 +9,26 @@
 //! Limits: [`HEAD_BYTES_MAX`] of request head (431), 100 headers (431), [`URI_LEN_MAX`] (414), the
 //! deadlines of [`crate::connections`].
 
+use crate::acme;
 use crate::addresses::Place;
 use crate::clicks::Seen;
 use crate::clicks::event::Subs;
-use crate::clicks::signatures::Verdict;
+use crate::clicks::signatures::{Origin, Verdict};
 use crate::clicks::spool::Appended;
 use crate::connections::{Ask, Connection, Guard, Phase};
+use crate::domains::Site;
 use crate::head::Head;
 use crate::links::cache::Found;
 use crate::links::miss::Fetched;
 use crate::pages::Page;
 use crate::redirect::{self, Values};
-use crate::route::{Route, route};
+use crate::route::{Route, route, route_on_domain};
 use crate::runtime::Worker;
+use crate::socket::Watched;
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderValue};
 use http::request::Parts;
-use http::{Request, Response, StatusCode};
+use http::{Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::{Body, Incoming};
 use hyper::server::conn::http1;
@@ -34,12 +37,11 @@ use shared::{LinkKey, LinkRecord, LinkStatus};
 use std::cell::Cell;
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
-use std::io;
 use std::net::IpAddr;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
 /// Bytes of a request's head, and of what is buffered per connection.
@@ -59,7 +61,7 @@ pub(crate) fn builder() -> http1::Builder {
 
 /// Serves one connection in a task of its own.
 pub(crate) fn serve(worker: &Rc<Worker>, stream: TcpStream, peer: IpAddr, guard: Guard, place: Place) {
-    let stream = Watched { stream, connection: Rc::clone(&guard.connection), last: 0 };
+    let stream = Watched::new(stream, Rc::clone(&guard.connection));
     tokio::task::spawn_local(run(connection(worker, stream, peer, &guard), guard, place));
 }
 
@@ -98,68 +100,6 @@ pub(crate) async fn run<S: AsyncRead + AsyncWrite + Unpin + 'static>(
     if served.await.is_err_and(|error| error.is_parse()) {
         guard.refused();
     }
-}
-
-/// A socket that notes when bytes come and go.
-struct Watched {
-    stream: TcpStream,
-    connection: Rc<Connection>,
-    /// The last byte read, for line ends that span two reads.
-    last: u8,
-}
-
-impl AsyncRead for Watched {
-    #[inline]
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let before = buf.filled().len();
-        let polled = Pin::new(&mut self.stream).poll_read(context, buf);
-        if let Some(read) = buf.filled().get(before..).filter(|read| !read.is_empty()) {
-            if has_bare_line_feed(self.last, read) {
-                self.connection.malformed.set(true);
-            }
-            self.last = read.last().copied().unwrap_or(0);
-            self.connection.received();
-        }
-        polled
-    }
-}
-
-impl AsyncWrite for Watched {
-    #[inline]
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        let polled = Pin::new(&mut self.stream).poll_write(context, buf);
-        if matches!(polled, Poll::Ready(Ok(written)) if written == buf.len()) {
-            self.connection.written();
-        }
-        polled
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
-    }
-}
-
-/// Whether a line ends in a line feed alone. The parser takes it for a line end, proxies may not: two
-/// opinions on where a request ends are how requests are smuggled.
-#[inline]
-pub(crate) fn has_bare_line_feed(before: u8, read: &[u8]) -> bool {
-    let starts_bare = read.first() == Some(&b'\n') && before != b'\r';
-    // Without a way out in the middle it is done for sixteen bytes at a time.
-    let pairs = read.iter().zip(read.get(1..).unwrap_or_default());
-    let bare = |(previous, byte): (&u8, &u8)| u8::from(*byte == b'\n') & u8::from(*previous != b'\r');
-    starts_bare || pairs.map(bare).fold(0, |any, one| any | one) != 0
 }
 
 /// Answers the requests of one connection.
@@ -209,7 +149,14 @@ impl hyper::service::Service<Request<Incoming>> for Service {
             self.worker.counters.refused.add();
             return ready(page(&self.worker, &pages.uri_too_long, parts, true));
         }
-        let (token, record) = match route(&parts.method, parts.uri.path()) {
+        let site = self.worker.edge.domains.site(head.host());
+        let path = parts.uri.path();
+        let route = match site {
+            Site::Ours => route(&parts.method, path),
+            Site::Of(_) => route_on_domain(&parts.method, path),
+            Site::Removed => Route::Nowhere,
+        };
+        let (token, record) = match route {
             Route::Click(token) => (token, true),
             Route::Look(token) => (token, false),
             Route::WrongMethod => {
@@ -217,6 +164,10 @@ impl hyper::service::Service<Request<Incoming>> for Service {
                 return ready(page(&self.worker, &pages.wrong_method, parts, close));
             }
             Route::Nowhere => {
+                if let Some(token) = acme::token(path).filter(|_| parts.method == Method::GET) {
+                    let token = token.to_owned();
+                    return Pending::Later(Box::pin(challenge(Rc::clone(&self.worker), token, parts, close)));
+                }
                 self.worker.counters.not_found.add();
                 return ready(page(&self.worker, &pages.not_found, parts, close));
             }
@@ -230,7 +181,7 @@ impl hyper::service::Service<Request<Incoming>> for Service {
             return ready(page(&self.worker, &pages.prefetch, parts, close));
         }
         let client = self.client(&parts.headers);
-        let click = Click { link, client, record, close };
+        let click = Click { link, client, site, record, close };
         let found = {
             let mut scratch = self.worker.scratch.borrow_mut();
             let now_ms = self.worker.edge.clock.now_ms();
@@ -271,6 +222,7 @@ impl Service {
 struct Click {
     link: LinkKey,
     client: IpAddr,
+    site: Site,
     /// Whether it is recorded: GET, not HEAD.
     record: bool,
     close: bool,
@@ -280,6 +232,8 @@ struct Click {
 enum Outcome {
     Redirect(Vec<u8>),
     Gone,
+    /// Somebody else's link on a custom domain.
+    Foreign,
 }
 
 impl Click {
@@ -293,6 +247,10 @@ impl Click {
         parts: &Parts,
         now_ms: i64,
     ) -> Outcome {
+        if matches!(self.site, Site::Of(owner) if owner != found.advertiser && owner != found.affiliate) {
+            worker.counters.not_found.add();
+            return Outcome::Foreign;
+        }
         let record = match found.status {
             LinkStatus::Gone => {
                 worker.counters.gone.add();
@@ -318,7 +276,7 @@ impl Click {
             user_agent: head.user_agent,
             referrer: head.referrer,
             subs: &subs,
-            signed: head.signed && is_signed(worker, parts, now_ms),
+            signed: head.signed && is_signed(worker, self.site, parts, now_ms),
         };
         let mut recorder = worker.recorder.borrow_mut();
         let begun = recorder.begin(self.link, found, &seen);
@@ -354,14 +312,19 @@ impl Outcome {
             Self::Gone => {
                 Pending::Ready(Cell::new(Some(page(worker, &worker.edge.pages.gone, parts, close))))
             }
+            Self::Foreign => {
+                Pending::Ready(Cell::new(Some(page(worker, &worker.edge.pages.not_found, parts, close))))
+            }
         }
     }
 }
 
 /// Whether the request's signature is an agent's. Only requests that have one come here.
 #[cold]
-fn is_signed(worker: &Worker, parts: &Parts, now_ms: i64) -> bool {
-    let verdict = worker.edge.signatures.judge(parts, now_ms, &worker.signature_budget);
+fn is_signed(worker: &Worker, site: Site, parts: &Parts, now_ms: i64) -> bool {
+    let host = parts.headers.get(header::HOST).and_then(|host| host.to_str().ok());
+    let domain = host.filter(|_| site != Site::Ours).map(Origin::of_domain);
+    let verdict = worker.edge.signatures.judge(parts, domain.as_ref(), now_ms, &worker.signature_budget);
     worker.counters.signatures[verdict as usize].add();
     verdict == Verdict::Verified
 }
@@ -391,6 +354,31 @@ async fn missed(worker: Rc<Worker>, click: Click, parts: Parts) -> Answer {
         Ok(answer) => answer,
         Err(never) => match never {},
     }
+}
+
+/// What an ACME server that checks a custom domain is answered.
+async fn challenge(worker: Rc<Worker>, token: String, parts: Parts, close: bool) -> Answer {
+    let counters = &worker.counters;
+    let text = match worker.edge.challenges.find(token).await {
+        acme::Answer::Found(text) => text,
+        acme::Answer::Unknown => {
+            counters.not_found.add();
+            return page(&worker, &worker.edge.pages.not_found, parts, close);
+        }
+        acme::Answer::Unavailable => {
+            counters.unavailable.add();
+            return page(&worker, &worker.edge.pages.unavailable, parts, close);
+        }
+    };
+    counters.challenges.add();
+    let mut answer = Response::new(Full::new(Bytes::from(text)));
+    let headers = answer.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+    headers.insert(header::CACHE_CONTROL, CACHE_CONTROL);
+    if close || worker.draining.get() {
+        headers.insert(header::CONNECTION, CLOSE);
+    }
+    answer
 }
 
 const CACHE_CONTROL: HeaderValue = HeaderValue::from_static("private, no-store");
@@ -448,17 +436,4 @@ fn page(worker: &Worker, page: &Page, parts: Parts, close: bool) -> Answer {
     *answer.status_mut() = page.status;
     *answer.headers_mut() = headers;
     answer
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn bare_line_feeds_are_seen_across_reads() {
-        assert!(!has_bare_line_feed(0, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"));
-        assert!(!has_bare_line_feed(b'\r', b"\nHost: a\r\n\r\n"));
-        assert!(has_bare_line_feed(b'x', b"\nHost: a\r\n\r\n"));
-        assert!(has_bare_line_feed(0, b"GET / HTTP/1.1\nHost: a\r\n\r\n"));
-    }
 }

@@ -4,7 +4,7 @@
 //! one, [`http`] the request, [`route`]
 //! says what it asks for, [`links`] which link that is, [`redirect`] where it leads, and [`clicks`] keeps
 //! the click in the spool before the answer is written. Beside them: [`connections`] ends what is slow,
-//! [`addresses`] what is too much, [`pages`] are the answers that are no redirects, [`metrics`] counts,
+//! [`addresses`] what is too much, [`domains`] are hosts of customers, [`acme`] what proves them, [`pages`] are the answers that are no redirects, [`metrics`] counts,
 //! [`admin`] shows. [`runtime`] are the workers' threads, [`background`] the one beside them, which keeps
 //! links right, ships clicks and stops everything in order.
 //!
@@ -16,12 +16,14 @@
 //! Start: configuration, spool, links from the snapshot, listeners, ready. Stop: not ready, no new
 //! connections, requests in hand, spool, shipping until the deadline.
 
+mod acme;
 mod addresses;
 mod admin;
 mod background;
 pub mod clicks;
 pub mod config;
 mod connections;
+mod domains;
 mod files;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
@@ -35,6 +37,7 @@ mod redirect;
 mod redis;
 mod route;
 mod runtime;
+mod socket;
 mod tls;
 
 pub use links::measure::{LinkMap, LinkMapSize, LinkReader};
@@ -48,6 +51,7 @@ use clicks::signatures::Signatures;
 use clicks::spool::{OpenError, SpoolSet};
 use clicks::visitors::Visitors;
 use config::Config;
+use domains::Domains;
 use files::Watched;
 use listener::{Listeners, Speaks};
 use shared::click_id::ClickIdKey;
@@ -119,8 +123,16 @@ impl Edge {
         for file in &files {
             file.read();
         }
+        let domains = Domains::new(
+            &config.secret,
+            config.keys.clone(),
+            config.domains_snapshot(),
+            &config.tracking_origins,
+        );
+        domains::snapshot::load(&domains);
+        let (challenges, challenge_asker) = acme::Challenges::new();
         let tls = if config.tls_addr.is_some() || config.inherited.contains(&Speaks::Https) {
-            let tls = Tls::new(&config.tls_pairs).map_err(StartError::Certificates)?;
+            let tls = Tls::new(&config.tls_pairs, Arc::clone(&domains)).map_err(StartError::Certificates)?;
             files.extend(tls.certificates.watched());
             Some(tls)
         } else {
@@ -137,6 +149,8 @@ impl Edge {
             ),
             knowledge,
             signatures,
+            domains,
+            challenges,
             tls,
             clock,
             strict: config.spool.strict,
@@ -162,8 +176,18 @@ impl Edge {
         let tls_addr = first(&listeners.https)?;
         let admin_addr = address_of(&admin, config.admin_addr)?;
         let stop = CancellationToken::new();
-        let background =
-            Background { config, shared, spools, metrics, redis, link_work, position, files, admin };
+        let background = Background {
+            config,
+            shared,
+            spools,
+            metrics,
+            redis,
+            link_work,
+            challenge_asker,
+            position,
+            files,
+            admin,
+        };
         let background = background.start(listeners, stop.clone()).map_err(StartError::Thread)?;
         tracing::info!(%addr, tls = tls_addr.map(tracing::field::display), admin = %admin_addr, "serving clicks");
         Ok(Self { addr, tls_addr, admin_addr, stop, background: Some(background) })

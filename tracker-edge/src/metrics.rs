@@ -61,6 +61,8 @@ counters! {
     unavailable => "edge_responses_total", "answer" = "unavailable";
     /// 503 that asks a browser to come again when the person really clicks.
     prefetches => "edge_responses_total", "answer" = "prefetch";
+    /// Answers to ACME servers.
+    challenges => "edge_responses_total", "answer" = "challenge";
     /// 4xx for requests that break HTTP or our limits.
     refused => "edge_responses_total", "answer" = "refused";
     /// Clicks the spool had no room for; declared as lost.
@@ -169,6 +171,13 @@ fn describe() {
         "edge_tls_certificate_expires_timestamp_seconds",
         "When a configured certificate stops being valid, as Unix time"
     );
+    describe_gauge!("edge_domains", "Custom domains known, those just removed among them");
+    describe_gauge!("edge_domains_bytes", "Memory their records take");
+    describe_gauge!("edge_domains_left_out", "Custom domains beyond the limits");
+    describe_gauge!("edge_domain_stream_connected", "1 while changes of custom domains are followed");
+    describe_counter!("edge_domain_changes_total", "Records of custom domains taken over");
+    describe_counter!("edge_domain_unreadable_total", "Records of custom domains that could not be read");
+    describe_counter!("edge_domain_unusable_total", "Certificates of custom domains that cannot be used");
     describe_counter!("edge_panics_total", "Requests whose handling panicked");
     describe_counter!(
         "edge_link_questions_total",
@@ -204,6 +213,7 @@ pub(crate) struct Now {
     pub(crate) ready: bool,
     pub(crate) agent_keys: usize,
     pub(crate) files: Vec<files::Shown>,
+    pub(crate) domains: crate::domains::Shown,
     /// Configured certificates, and the Unix time each is valid until.
     pub(crate) certificates: Vec<(String, i64)>,
 }
@@ -218,6 +228,13 @@ impl Now {
         counter!("edge_link_comparisons_total").absolute(self.comparisons);
         counter!("edge_links_evicted_total").absolute(self.links.evicted);
         gauge!("edge_agent_keys").set(self.agent_keys as f64);
+        gauge!("edge_domains").set(self.domains.domains as f64);
+        gauge!("edge_domains_bytes").set(self.domains.bytes as f64);
+        gauge!("edge_domains_left_out").set(self.domains.left_out as f64);
+        gauge!("edge_domain_stream_connected").set(f64::from(u8::from(self.domains.connected)));
+        counter!("edge_domain_changes_total").absolute(self.domains.applied);
+        counter!("edge_domain_unreadable_total").absolute(self.domains.unreadable);
+        counter!("edge_domain_unusable_total").absolute(self.domains.unusable);
         for (certificate, expires) in &self.certificates {
             let certificate = certificate.clone();
             gauge!("edge_tls_certificate_expires_timestamp_seconds", "certificate" => certificate)

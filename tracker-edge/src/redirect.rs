@@ -109,6 +109,7 @@ mod tests {
     fn go(destination: &str, param: &str, query: &str) -> String {
         let (origin, rest) = split_origin(destination);
         let link = Found {
+            affiliate: 9,
             status: LinkStatus::Active,
             advertiser: 1,
             pay_classes: ClassSet::DEFAULT,

@@ -21,7 +21,17 @@ pub(crate) enum Route<'a> {
 /// Finds the route. The query is not part of the path.
 #[inline]
 pub(crate) fn route<'a>(method: &Method, path: &'a str) -> Route<'a> {
-    let Some(token) = path.strip_prefix(TRACK) else { return Route::Nowhere };
+    path.strip_prefix(TRACK).map_or(Route::Nowhere, |token| by_method(method, token))
+}
+
+/// The same on a custom domain, where a token alone is enough.
+pub(crate) fn route_on_domain<'a>(method: &Method, path: &'a str) -> Route<'a> {
+    let short = || path.strip_prefix('/').filter(|token| !token.is_empty() && !token.contains('/'));
+    path.strip_prefix(TRACK).or_else(short).map_or(Route::Nowhere, |token| by_method(method, token))
+}
+
+#[inline]
+fn by_method<'a>(method: &Method, token: &'a str) -> Route<'a> {
     match *method {
         Method::GET => Route::Click(token),
         Method::HEAD => Route::Look(token),
@@ -47,6 +57,21 @@ mod tests {
             (Method::POST, "/api/agents", Route::Nowhere),
         ] {
             assert_eq!(route(&method, path), expected, "{method} {path}");
+        }
+    }
+
+    #[test]
+    fn a_custom_domain_takes_tokens_alone_too() {
+        for (method, path, expected) in [
+            (Method::GET, "/abc", Route::Click("abc")),
+            (Method::HEAD, "/abc", Route::Look("abc")),
+            (Method::POST, "/abc", Route::WrongMethod),
+            (Method::GET, "/api/track/abc", Route::Click("abc")),
+            (Method::GET, "/", Route::Nowhere),
+            (Method::GET, "/abc/", Route::Nowhere),
+            (Method::GET, "/.well-known/acme-challenge/abc", Route::Nowhere),
+        ] {
+            assert_eq!(route_on_domain(&method, path), expected, "{method} {path}");
         }
     }
 }

@@ -4,11 +4,13 @@
 //! what [`Shared`] holds, all of it readable without a lock. Nothing of a worker is ever touched by
 //! another thread.
 
+use crate::acme::Challenges;
 use crate::addresses::Addresses;
 use crate::clicks::signatures::{Budget, Signatures};
 use crate::clicks::spool::Writer;
 use crate::clicks::{Knowledge, Recorder};
 use crate::connections::{Connections, TICK};
+use crate::domains::Domains;
 use crate::http;
 use crate::links::shard::Scratch;
 use crate::links::{self, Links};
@@ -38,6 +40,8 @@ pub(crate) struct Shared {
     pub(crate) addresses: Arc<Addresses>,
     pub(crate) knowledge: Knowledge,
     pub(crate) signatures: Signatures,
+    pub(crate) domains: Arc<Domains>,
+    pub(crate) challenges: Challenges,
     /// `None` when only plain HTTP is served.
     pub(crate) tls: Option<Tls>,
     pub(crate) clock: Arc<dyn Clock>,

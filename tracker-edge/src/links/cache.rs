@@ -24,6 +24,7 @@ pub(crate) const CHECK_AFTER_MINUTES: u16 = 5;
 pub(crate) struct Found<'a> {
     pub(crate) status: LinkStatus,
     pub(crate) advertiser: u32,
+    pub(crate) affiliate: u32,
     pub(crate) pay_classes: ClassSet,
     pub(crate) dedup_seconds: u16,
     pub(crate) click_id_param: &'a str,
@@ -42,6 +43,7 @@ impl<'a> From<LinkRecord<'a>> for Found<'a> {
         Self {
             status: record.status,
             advertiser: record.advertiser,
+            affiliate: record.affiliate,
             pay_classes: record.pay_classes,
             dedup_seconds: record.dedup_seconds,
             click_id_param: record.click_id_param,
@@ -99,6 +101,7 @@ impl Cache {
         Some(Found {
             status: stored.status,
             advertiser: profile.advertiser,
+            affiliate: stored.affiliate,
             pay_classes: profile.pay_classes(),
             dedup_seconds: profile.dedup_seconds,
             click_id_param: &profile.click_id_param,

@@ -1,10 +1,11 @@
-//! Which certificate a handshake is given.
+//! Which certificate a handshake is given: a custom domain's own, or one of the configured ones.
 //!
 //! The configured ones are in force all together or not at all: files that cannot be used, or whose keys
 //! are not theirs, leave what was there before. Of those the first is taken that is for the name the client
 //! asked for and that it can verify (ECDSA or RSA); if none is for that name, the first it can verify.
 
 use super::validity;
+use crate::domains::Domains;
 use crate::files::Watched;
 use arc_swap::ArcSwap;
 use rustls::client::verify_server_name;
@@ -28,6 +29,7 @@ pub(crate) struct Pair {
 pub(crate) struct Certificates {
     pairs: Vec<Pair>,
     configured: ArcSwap<Vec<Configured>>,
+    domains: Arc<Domains>,
 }
 
 #[derive(Debug)]
@@ -38,9 +40,9 @@ struct Configured {
 }
 
 impl Certificates {
-    pub(crate) fn read(pairs: &[Pair]) -> Result<Arc<Self>, String> {
+    pub(crate) fn read(pairs: &[Pair], domains: Arc<Domains>) -> Result<Arc<Self>, String> {
         let configured = ArcSwap::from_pointee(read(pairs)?);
-        Ok(Arc::new(Self { pairs: pairs.to_vec(), configured }))
+        Ok(Arc::new(Self { pairs: pairs.to_vec(), configured, domains }))
     }
 
     /// The files, to be read again when they change.
@@ -64,6 +66,10 @@ impl Certificates {
 
 impl ResolvesServerCert for Certificates {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let domain = hello.server_name().and_then(|name| self.domains.certificate(name));
+        if domain.is_some() {
+            return domain;
+        }
         let configured = self.configured.load();
         let name = hello.server_name().and_then(|name| ServerName::try_from(name).ok());
         // rustls has taken out what the client's cipher suites cannot be used with.
@@ -101,6 +107,14 @@ fn read_pair(pair: &Pair) -> Result<Configured, String> {
     let certified =
         certify(chain, key).map_err(|error| format!("{} with its key: {error}", pair.cert.display()))?;
     Ok(Configured { certified, expires })
+}
+
+/// A certificate and its key from their PEM texts; why they cannot be used otherwise.
+pub(crate) fn from_pem(chain: &[u8], key: &[u8]) -> Result<Arc<CertifiedKey>, String> {
+    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(chain).collect();
+    let chain = chain.map_err(|error| error.to_string())?;
+    let key = PrivateKeyDer::from_pem_slice(key).map_err(|error| error.to_string())?;
+    certify(chain, key).map_err(|error| error.to_string())
 }
 
 /// A certificate with its key, which must belong to it.

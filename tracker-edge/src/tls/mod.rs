@@ -14,6 +14,7 @@ mod validity;
 
 use crate::addresses::Place;
 use crate::connections::{Guard, Phase};
+use crate::domains::Domains;
 use crate::http;
 use crate::runtime::Worker;
 use certificates::{Certificates, Pair};
@@ -45,8 +46,8 @@ pub(crate) struct Tls {
 
 impl Tls {
     /// Reads the certificates; why they cannot be used otherwise.
-    pub(crate) fn new(pairs: &[Pair]) -> Result<Self, String> {
-        let certificates = Certificates::read(pairs)?;
+    pub(crate) fn new(pairs: &[Pair], domains: Arc<Domains>) -> Result<Self, String> {
+        let certificates = Certificates::read(pairs, domains)?;
         let provider = Arc::new(ring::default_provider());
         let mut config = ServerConfig::builder_with_provider(provider)
             .with_protocol_versions(&[&TLS13, &TLS12])

@@ -4,7 +4,7 @@
 //! when they took it.
 
 use crate::connections::Connection;
-use crate::http::has_bare_line_feed;
+use crate::socket::has_bare_line_feed;
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;

@@ -8,6 +8,7 @@
 //! - `corpus`: hundreds of malformed and unusual requests, each with what must come of it
 //! - `tls`: the same over TLS: versions, certificates, sessions, floods of handshakes; `tls_client` has the
 //!   clients
+//! - `domains`: custom domains: whose links they serve, over which certificate, and what proves them
 //! - `shutdown`: a stop loses no answer and no click
 //! - `redis_down`: known links keep working without Redis, also after a restart
 //! - `agents`: AI agents that prove who they are
@@ -25,6 +26,7 @@ mod admin;
 mod agents;
 mod corpus;
 mod dependencies;
+mod domains;
 mod files;
 mod harness;
 mod limits;

@@ -65,8 +65,12 @@ impl Authority {
             std::fs::write(path.with_extension("new"), text).unwrap();
             std::fs::rename(path.with_extension("new"), path).unwrap();
         }
-        let der = CertificateDer::from_pem_slice(cert_pem.as_bytes()).unwrap().to_vec();
-        Files { cert: at("crt"), key: at("key"), der }
+        Files { cert: at("crt"), key: at("key"), der: Self::der(&cert_pem) }
+    }
+
+    /// The first certificate of a PEM text.
+    pub(crate) fn der(pem: &str) -> Vec<u8> {
+        CertificateDer::from_pem_slice(pem.as_bytes()).unwrap().to_vec()
     }
 
     /// A client that believes this authority.

@@ -40,6 +40,17 @@ impl Origin {
         is_bare.then_some(Self { scheme, authority })
     }
 
+    /// A custom domain.
+    pub(crate) fn of_domain(host: &str) -> Self {
+        let authority = host.to_ascii_lowercase();
+        Self { scheme: "https", authority: authority.strip_suffix(":443").unwrap_or(&authority).to_owned() }
+    }
+
+    /// As a client writes it into `Host`.
+    pub(crate) fn authority(&self) -> &str {
+        &self.authority
+    }
+
     /// Whether a `Host` names it.
     fn is(&self, host: &str) -> bool {
         let port = if self.scheme == "https" { ":443" } else { ":80" };

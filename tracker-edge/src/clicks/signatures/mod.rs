@@ -84,8 +84,14 @@ impl Signatures {
         Self { keyring, origins, repeats, nonces: SipHasher13::new_with_key(&key) }
     }
 
-    /// Judges the signature of a request that has one.
-    pub(crate) fn judge(&self, parts: &Parts, now_ms: i64, budget: &Budget) -> Verdict {
+    /// Judges the signature of a request that has one. On a custom domain it must be for that one.
+    pub(crate) fn judge(
+        &self,
+        parts: &Parts,
+        domain: Option<&Origin>,
+        now_ms: i64,
+        budget: &Budget,
+    ) -> Verdict {
         if !budget.take(now_ms) {
             return Verdict::Skipped;
         }
@@ -107,7 +113,8 @@ impl Signatures {
             .nonce
             .as_ref()
             .map(|nonce| self.nonces.hash(format!("{} {nonce}", signed.key_id).as_bytes()));
-        if verify(signed, parts, &self.origins, &public).is_err() {
+        let origins = domain.map_or(&self.origins[..], std::slice::from_ref);
+        if verify(signed, parts, origins, &public).is_err() {
             return Verdict::Invalid;
         }
         // Only now: a forged request must not use up the nonce of a real one.

@@ -35,7 +35,7 @@ fn signatures() -> Signatures {
 }
 
 fn judge(signatures: &Signatures, headers: Headers<'_>, now_s: i64) -> Verdict {
-    signatures.judge(&request(headers), now_s * 1000, &Budget::default())
+    signatures.judge(&request(headers), None, now_s * 1000, &Budget::default())
 }
 
 /// Signs as an agent would, with the vectors' key.
@@ -181,7 +181,7 @@ fn nothing_else_verifies() {
         elsewhere = elsewhere.header(name, value);
     }
     let parts = elsewhere.body(()).unwrap().into_parts().0;
-    assert_eq!(signatures.judge(&parts, CREATED * 1000, &Budget::default()), Verdict::Invalid);
+    assert_eq!(signatures.judge(&parts, None, CREATED * 1000, &Budget::default()), Verdict::Invalid);
     assert_eq!(judge_own(&signatures, &signed, CREATED), Verdict::Verified);
 }
 
@@ -192,9 +192,9 @@ fn a_worker_looks_at_so_many_a_second() {
     let parts = request(&[("signature-input", "x")]);
     for at in 0..=BUDGET_PER_SECOND {
         let expected = if at < BUDGET_PER_SECOND { Verdict::Invalid } else { Verdict::Skipped };
-        assert_eq!(signatures.judge(&parts, 5_999, &budget), expected, "{at}");
+        assert_eq!(signatures.judge(&parts, None, 5_999, &budget), expected, "{at}");
     }
-    assert_eq!(signatures.judge(&parts, 6_000, &budget), Verdict::Invalid);
+    assert_eq!(signatures.judge(&parts, None, 6_000, &budget), Verdict::Invalid);
 }
 
 proptest::proptest! {
@@ -203,4 +203,17 @@ proptest::proptest! {
         let headers = [("signature-input", input.as_str()), ("signature", &signature), ("signature-agent", &agent)];
         proptest::prop_assert_eq!(judge(&signatures(), &headers, CREATED), Verdict::Invalid);
     }
+}
+
+#[test]
+fn on_a_custom_domain_a_signature_is_for_that_domain() {
+    let signatures = signatures();
+    let signed = sign("\"@authority\"", &params(CREATED, CREATED + 60, "d"), &[]);
+    let borrowed: Vec<(&str, &str)> = signed.iter().map(|(a, b)| (a.as_str(), b.as_str())).collect();
+    let judge = |domain: &str| {
+        let domain = Origin::of_domain(domain);
+        signatures.judge(&request(&borrowed), Some(&domain), CREATED * 1000, &Budget::default())
+    };
+    assert_eq!(judge("shop.example"), Verdict::Invalid, "made for one of our own");
+    assert_eq!(judge("Example.com:443"), Verdict::Verified);
 }
