@@ -79,8 +79,13 @@ pub fn pool(url: &str, settings: PoolSettings) -> Result<PgPool, sqlx::Error> {
     ]);
     if settings.plans_by_value {
         // Lists are read from indexes that cover them and are in memory: a page of one costs what a page of the
-        // table costs, and a plan that reads the table whole, or with helpers to be started first, never pays.
-        options = options.options([("random_page_cost", "1.1"), ("max_parallel_workers_per_gather", "0")]);
+        // table costs, and a plan that reads the table whole, or with helpers to be started first, never pays: it
+        // is taken where nothing else is possible.
+        options = options.options([
+            ("random_page_cost", "1.1"),
+            ("enable_seqscan", "off"),
+            ("max_parallel_workers_per_gather", "0"),
+        ]);
     }
     Ok(PgPoolOptions::new()
         .max_connections(settings.connections_max)

@@ -181,6 +181,11 @@ impl Page {
         self.total
     }
 
+    /// Whether rows that [`Self::limit_and_one`] let through end the list.
+    pub const fn ends_with<T>(self, rows: &[T]) -> bool {
+        rows.len() as i64 <= self.per_page
+    }
+
     /// The answer's envelope.
     pub fn of<T>(self, data: Vec<T>, total: i64) -> Paged<T> {
         Paged { data, pagination: self.pagination(total), query: None, untrusted: None }

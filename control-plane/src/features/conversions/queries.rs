@@ -368,7 +368,7 @@ pub(crate) async fn count_conversions(
     .bind(filter.external_id)
     .bind(filter.from)
     .bind(filter.to)
-    .bind(most.max(0))
+    .bind(most)
     .bind(filter.advertiser_id)
     .bind(last.map(|last| last.created_at))
     .bind(last.map(|last| last.id))

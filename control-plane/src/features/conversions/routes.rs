@@ -384,14 +384,17 @@ async fn get_program_payouts(
 async fn list(conn: &mut PgConnection, filter: &Filter<'_>, query: &ConversionsQuery) -> Reply {
     let page = query.page()?;
     let conversions = queries::list_conversions(conn, filter, page).await?;
+    let known = page.offset() + conversions.len() as i64;
+    let ends_here = page.ends_with(&conversions);
     let total = match (page.total(), conversions.last()) {
         (Some(total), _) => total,
-        // The rows before the page and of it are known to be there: what is left is counted.
+        // The rows before the page and of it are known to be there: what is left is counted, if there is any.
+        (None, Some(_)) if ends_here || known >= COUNT_MAX => COUNT_MAX.min(known),
         (None, Some(last)) => {
-            let known = page.offset() + conversions.len() as i64;
             let left = queries::count_conversions(conn, filter, Some(last), COUNT_MAX - known).await?;
             COUNT_MAX.min(known + left)
         }
+        (None, None) if page.offset() == 0 => 0,
         (None, None) => queries::count_conversions(conn, filter, None, page.offset()).await?,
     };
     let page = page.of_rows(conversions, total, |row| (row.created_at.timestamp_micros(), row.id.uuid()));

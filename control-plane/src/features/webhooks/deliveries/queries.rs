@@ -105,23 +105,6 @@ pub(crate) async fn list(
         Some(DeliveryStatus::Delivered) => &["delivered"],
         Some(DeliveryStatus::Failed) => &["failed"],
     };
-    let total = match page.total() {
-        Some(total) => total,
-        None => {
-            sqlx::query_scalar(
-                "SELECT count(*)
-                   FROM (SELECT
-                           FROM webhook_deliveries
-                          WHERE endpoint_id = $1 AND state = ANY($2)
-                          LIMIT $3) AS counted",
-            )
-            .bind(endpoint)
-            .bind(states)
-            .bind(crate::page::REACH_MAX)
-            .fetch_one(&mut *conn)
-            .await?
-        }
-    };
     let rows: Vec<DeliveryRow> = sqlx::query_as(
         "SELECT delivery.id, event_id, event_type, state, due_at, created_at, finished_at,
                 number, at, outcome, attempt.status, took_ms
@@ -140,9 +123,28 @@ pub(crate) async fn list(
     .bind(page.offset())
     .bind(page.below_instant().0)
     .bind(page.below_instant().1)
-    .fetch_all(conn)
+    .fetch_all(&mut *conn)
     .await?;
-    Ok(page.of_rows(gather(rows), total, |one: &Delivery| (one.created_at.timestamp_micros(), one.id.uuid())))
+    let deliveries = gather(rows);
+    let total = match page.total() {
+        Some(total) => total,
+        None if page.offset() == 0 && page.ends_with(&deliveries) => deliveries.len() as i64,
+        None => {
+            sqlx::query_scalar(
+                "SELECT count(*)
+                   FROM (SELECT
+                           FROM webhook_deliveries
+                          WHERE endpoint_id = $1 AND state = ANY($2)
+                          LIMIT $3) AS counted",
+            )
+            .bind(endpoint)
+            .bind(states)
+            .bind(crate::page::REACH_MAX)
+            .fetch_one(conn)
+            .await?
+        }
+    };
+    Ok(page.of_rows(deliveries, total, |one: &Delivery| (one.created_at.timestamp_micros(), one.id.uuid())))
 }
 
 /// One delivery of an endpoint.
