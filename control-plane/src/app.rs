@@ -28,6 +28,7 @@ struct Inner {
     redis: redis::Redis,
     egress: Egress,
     services: Egress,
+    acme_egress: Egress,
     clock: Arc<dyn Clock>,
     keys: Keys,
     token_key: TokenKey,
@@ -53,6 +54,10 @@ impl App {
             db_worker: db::pool(url, PoolSettings::worker(config.db_worker_connections))?,
             redis: redis::Redis::new(config.redis_url.expose_secret())?,
             egress: Egress::new(Policy::new(config.egress_allow.clone()))?,
+            acme_egress: match config.domains.acme.as_ref().and_then(|acme| acme.root_pem.as_deref()) {
+                Some(root) => Egress::with_root(Policy::of_operator(), root)?,
+                None => Egress::new(Policy::of_operator())?,
+            },
             services: Egress::new(Policy::of_operator())?,
             clock,
             keys: Keys::new(config.redis_prefix.clone()),
@@ -102,6 +107,11 @@ impl App {
     /// Calls to services that the operator chose: payment providers.
     pub fn services(&self) -> &Egress {
         &self.0.services
+    }
+
+    /// Calls to the ACME server, which may have a certificate of the operator's own authority.
+    pub fn acme_egress(&self) -> &Egress {
+        &self.0.acme_egress
     }
 
     /// The clock.

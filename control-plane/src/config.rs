@@ -3,7 +3,10 @@
 //! Values are taken as text and checked together, so that a wrong set-up is reported whole and not one
 //! mistake at a time. The program exits with 64 when it cannot start because of its settings.
 
+mod domains;
 mod payments;
+
+pub use domains::{AcmeSettings, DomainSettings};
 
 use crate::{stripe, x402};
 use clap::{Args, Parser, Subcommand};
@@ -211,6 +214,25 @@ pub struct Settings {
     /// Milliseconds that a stop goes on serving while /ready says 503: longer than load balancers take to see it.
     #[arg(long, env = "AOS_DRAIN_DELAY_MS", global = true, default_value_t = 0)]
     pub drain_delay_ms: u64,
+    /// What custom domains are to lead to: the name of the edges, or their one address. The host of
+    /// AOS_TRACKING_ORIGIN when left out.
+    #[arg(long, env = "AOS_EDGE_DOMAIN_TARGET", global = true)]
+    pub edge_domain_target: Option<String>,
+    /// The name server that is asked about custom domains, as `address` or `address:port`; the system's when left
+    /// out.
+    #[arg(long, env = "AOS_DNS_SERVER", global = true)]
+    pub dns_server: Option<String>,
+    /// Directory of the ACME server that issues certificates of custom domains, such as
+    /// `https://acme-v02.api.letsencrypt.org/directory`; by naming it you agree to its terms. Without one there are
+    /// no custom domains.
+    #[arg(long, env = "AOS_ACME_DIRECTORY", global = true)]
+    pub acme_directory: Option<String>,
+    /// Mail address the ACME server may write to.
+    #[arg(long, env = "AOS_ACME_CONTACT", global = true)]
+    pub acme_contact: Option<String>,
+    /// File with the certificate (PEM) of the authority behind the ACME server's own, when it is a private one.
+    #[arg(long, env = "AOS_ACME_ROOT", global = true)]
+    pub acme_root: Option<String>,
     /// Seconds a stop waits for what is in flight.
     #[arg(long, env = "AOS_DRAIN_SECONDS", global = true, default_value_t = 10)]
     pub drain_seconds: u64,
@@ -269,6 +291,8 @@ pub struct Config {
     pub x402: Option<x402::Terms>,
     /// How long a stop goes on serving, in milliseconds.
     pub drain_delay_ms: u64,
+    /// Custom domains.
+    pub domains: DomainSettings,
     /// Patience of a stop, in seconds.
     pub drain_seconds: u64,
     /// Log filter.
@@ -296,6 +320,7 @@ impl Config {
         let egress_allow = problems.take("AOS_EGRESS_ALLOW", networks(&settings.egress_allow));
         let stripe = problems.stripe(settings);
         let x402 = problems.x402(settings);
+        let domains = problems.domains(settings);
         let agent_directories =
             problems.take("AOS_AGENT_DIRECTORIES", origins(&settings.agent_directories)).unwrap_or_default();
         if settings.click_shards == 0 {
@@ -311,6 +336,7 @@ impl Config {
             tracking_origin,
             log_format,
             egress_allow,
+            domains,
         ) {
             (
                 Some(database_url),
@@ -322,6 +348,7 @@ impl Config {
                 Some(tracking_origin),
                 Some(log_format),
                 Some(egress_allow),
+                Some(domains),
             ) if problems.0.is_empty() => Ok(Self {
                 database_url: database_url.into(),
                 redis_url: redis_url.into(),
@@ -345,6 +372,7 @@ impl Config {
                 stripe,
                 x402,
                 drain_delay_ms: settings.drain_delay_ms,
+                domains,
                 drain_seconds: settings.drain_seconds,
                 log: settings.log.clone(),
                 log_format,
@@ -398,6 +426,7 @@ impl Config {
             self.describe_stripe(),
             self.describe_x402(),
             format!("AOS_DRAIN_DELAY_MS={}", self.drain_delay_ms),
+            self.describe_domains(),
             format!("AOS_DRAIN_SECONDS={}", self.drain_seconds),
             format!("AOS_LOG={}", self.log),
             format!("AOS_LOG_FORMAT={}", if self.log_format == LogFormat::Json { "json" } else { "text" }),

@@ -105,6 +105,10 @@ codes! {
     DuplicateRefund = "duplicate_refund", Conflict;
     /// Handle exists; check returned suggestion
     HandleTaken = "handle_taken", Conflict;
+    /// The domain is the account's already, or another account has proven that it is its own
+    DomainTaken = "domain_taken", Conflict;
+    /// This deployment issues no certificates, so it serves no custom domains
+    DomainsUnavailable = "domains_unavailable", Conflict;
     /// Program is already active
     AlreadyActive = "already_active", Conflict;
     /// Program is already paused

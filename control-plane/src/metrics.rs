@@ -76,6 +76,13 @@ pub const FAMILIES: &[(&str, &str)] = &[
     ("cp_publish_refills_total", "Times Redis was found without links"),
     ("cp_publish_failures_total", "Turns of the publisher that failed"),
     ("cp_publish_lag_seconds", "How long the oldest change of a link had waited"),
+    ("cp_domains", "Custom domains, by status"),
+    ("cp_domain_certificates_expiring", "Certificates of custom domains that expire within 7 and 14 days"),
+    ("cp_domain_certificates_issued_total", "Certificates of custom domains issued"),
+    (
+        "cp_domain_certificate_failures_total",
+        "Certificates that were not issued, by kind: judged (the owner's to mend) or trouble (ours or the authority's)",
+    ),
     ("cp_payment_events_total", "Events from payment providers, by provider and outcome"),
     ("cp_payment_call_failures_total", "Calls to payment providers that failed, by provider and outcome"),
     ("cp_payment_surprises_total", "Payments that came for what is over; somebody has money to give back"),

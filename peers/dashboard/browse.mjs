@@ -98,7 +98,7 @@ for (const [scheme, width] of views) {
     await opened.context.close();
   }
   const opened = await open(options);
-  for (const path of ["/", "/my-dashboard/sign-in", "/docs/webhooks", "/docs/slat"]) await visit(opened.page, path, { role: "anyone", scheme, width });
+  for (const path of ["/", "/my-dashboard/sign-in", "/docs/webhooks", "/docs/slat", "/docs/domains"]) await visit(opened.page, path, { role: "anyone", scheme, width });
   await opened.context.close();
 }
 

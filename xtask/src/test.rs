@@ -53,6 +53,7 @@ pub fn test(
     sweep(layout, interrupt)?;
     let programs = Programs::ready(servers, layout, interrupt)?;
     let peers = peers::ready(servers.no_install, &servers.path, layout, interrupt)?;
+    let pebble = servers::pebble::ready(servers, layout, interrupt)?;
     // Compile errors first: they need no servers.
     let mut build = cargo.command(&layout.root);
     build.arg("test").args(selection(args)).arg("--no-run");
@@ -62,7 +63,7 @@ pub fn test(
     step.done("");
 
     let bench = Bench::start(layout, &programs, interrupt)?;
-    let outcome = run(args, servers, cargo, layout, &bench, &peers, interrupt);
+    let outcome = run(args, servers, cargo, layout, &bench, (&peers, &pebble), interrupt);
     bench.stop(interrupt)?;
     let tally = outcome?;
     if tally.ignored > 0 {
@@ -101,7 +102,7 @@ fn run(
     cargo: &Cargo,
     layout: &Layout,
     bench: &Bench,
-    peers: &Path,
+    (peers, pebble): (&Path, &Path),
     interrupt: &Interrupt,
 ) -> Result<Tally> {
     let mut command = cargo.command(&layout.root);
@@ -114,6 +115,7 @@ fn run(
         .env("AOS_TEST_DATABASE_URL", bench.postgres.url("postgres"))
         .env("AOS_TEST_REDIS_URL", bench.redis.url())
         .env("AOS_TEST_PEERS", peers)
+        .env("AOS_TEST_PEBBLE", pebble)
         // Tests that have to kill a server start one of their own; it need not be on anybody's PATH.
         .env("PATH", search_path(servers, bench)?)
         .stdout(Stdio::piped())

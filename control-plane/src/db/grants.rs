@@ -30,6 +30,8 @@ type Decision = (&'static str, [&'static str; 4]);
 pub const TABLES: &[Decision] = &[
     //                        app     drain  payouts readonly
     ("_sqlx_migrations",     ["r",    "r",   "r",    "r"]),
+    // Keys of accounts at certificate authorities and of certificates, sealed.
+    ("acme_accounts",        ["rad",  "",    "",     ""]),
     ("agent_directories",    ["raw",  "",    "r",    "r"]),
     ("agents",               ["raw",  "r",   "r",    "r"]),
     // Digests of keys: who can read them can look for a match, who can write them is everybody.
@@ -42,6 +44,7 @@ pub const TABLES: &[Decision] = &[
     ("commissions",          ["raw",  "",    "rw",   "r"]),
     ("conversions",          ["raw",  "",    "rw",   "r"]),
     ("dashboard_sessions",   ["rad",  "",    "",     ""]),
+    ("domains",              ["rawd", "",    "",     ""]),
     ("drain_leases",         ["rawd", "rawd", "r",   "r"]),
     ("drain_workers",        ["rawd", "rawd", "r",   "r"]),
     ("dropped_clicks",       ["r",    "",    "r",    "r"]),
@@ -99,7 +102,7 @@ pub const TABLES: &[Decision] = &[
 ];
 
 /// Sequences that statements name; those of identity columns go by their table.
-pub const SEQUENCES: &[&str] = &["link_record_version", "server_click_seq"];
+pub const SEQUENCES: &[&str] = &["domain_record_version", "link_record_version", "server_click_seq"];
 
 /// Days of clicks are made and dropped as their owner, by these functions alone, and called by these roles.
 const OWNERS_FUNCTIONS: [(&str, &[&str]); 2] = [

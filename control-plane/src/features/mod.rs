@@ -8,6 +8,7 @@ pub mod audit;
 pub mod clicks;
 pub mod commissions;
 pub mod conversions;
+pub mod domains;
 pub mod explain;
 pub mod keys;
 pub mod ledger;

@@ -22,6 +22,8 @@ use hyper::body::Incoming;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 use std::error::Error as StdError;
 use std::future::Future;
 use std::io;
@@ -64,6 +66,12 @@ pub trait Network: Send + Sync + 'static {
 /// The system's resolver and sockets.
 struct SystemNetwork {
     lookups: Arc<Semaphore>,
+}
+
+impl SystemNetwork {
+    fn new() -> Arc<Self> {
+        Arc::new(Self { lookups: Arc::new(Semaphore::new(LOOKUPS_MAX)) })
+    }
 }
 
 impl Network for SystemNetwork {
@@ -147,15 +155,24 @@ pub struct Egress {
 impl Egress {
     /// A client that uses the system's resolver and certificates.
     pub fn new(policy: Policy) -> anyhow::Result<Self> {
-        Self::with_network(policy, Arc::new(SystemNetwork { lookups: Arc::new(Semaphore::new(LOOKUPS_MAX)) }))
+        Self::with_network(policy, SystemNetwork::new())
+    }
+
+    /// The same, believing these certificates (PEM) beside the system's.
+    pub fn with_root(policy: Policy, root_pem: &[u8]) -> anyhow::Result<Self> {
+        Self::build(policy, SystemNetwork::new(), root_pem)
     }
 
     /// The same over another network.
     pub fn with_network(policy: Policy, network: Arc<dyn Network>) -> anyhow::Result<Self> {
+        Self::build(policy, network, b"")
+    }
+
+    fn build(policy: Policy, network: Arc<dyn Network>, root_pem: &[u8]) -> anyhow::Result<Self> {
         let policy = Arc::new(policy);
         let guard = Guard { policy: policy.clone(), network: network.clone() };
         let connector = HttpsConnectorBuilder::new()
-            .with_tls_config(tls_config()?)
+            .with_tls_config(tls_config(root_pem)?)
             .https_or_http()
             .enable_all_versions()
             .wrap_connector(guard);
@@ -264,12 +281,15 @@ fn failure(error: &hyper_util::client::legacy::Error) -> Failure {
     if error.is_connect() { Failure::NoConnection } else { Failure::NoAnswer }
 }
 
-/// The machine's certificates, or the built-in ones of a machine that has none.
-fn tls_config() -> anyhow::Result<rustls::ClientConfig> {
+/// The machine's certificates, or the built-in ones of a machine that has none; and further ones, in PEM.
+fn tls_config(root_pem: &[u8]) -> anyhow::Result<rustls::ClientConfig> {
     let mut roots = rustls::RootCertStore::empty();
     let (added, _) = roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     if added == 0 {
         roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+    }
+    for root in CertificateDer::pem_slice_iter(root_pem) {
+        roots.add(root?)?;
     }
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config =

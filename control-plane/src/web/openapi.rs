@@ -42,6 +42,7 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
         (name = "network", description = "The affiliate's side: find programs and join them."),
         (name = "partnerships", description = "An affiliate in a program: approve, reject, suspend, cancel."),
         (name = "links", description = "Tracking links of a partnership."),
+        (name = "domains", description = "Domains of your own, on which your links can be."),
         (name = "clicks", description = "What became of a click."),
         (name = "conversions", description = "Leads and sales: report, approve, refund."),
         (name = "payouts", description = "Commissions becoming money."),

@@ -30,6 +30,7 @@ pub fn described() -> OpenApiRouter<App> {
         .merge(features::programs::routes::router())
         .merge(features::partnerships::routes::router())
         .merge(features::links::routes::router())
+        .merge(features::domains::routes::router())
         .merge(features::network::routes::router())
         .merge(features::matching::routes::router())
         .merge(features::attribution::routes::router())

@@ -50,6 +50,7 @@ const FEATURE_CALLS: &[(&str, &[&str])] = &[
     ("programs", &["agents", "subscriptions", "webhooks"]),
     ("partnerships", &["agents", "programs", "subscriptions", "webhooks"]),
     ("links", &["agents", "usage", "programs", "partnerships", "subscriptions", "webhooks"]),
+    ("domains", &["programs", "links"]),
     ("clicks", &["links", "usage"]),
     ("commissions", &["programs", "partnerships", "ledger", "trade", "webhooks"]),
     ("conversions", &["agents", "programs", "links", "clicks", "commissions", "usage", "webhooks"]),

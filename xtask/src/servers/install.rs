@@ -32,6 +32,8 @@ pub struct Missing {
     pub valgrind: bool,
     /// Clients that behave badly, or fast.
     pub attackers: bool,
+    /// The ACME test server.
+    pub pebble: bool,
 }
 
 /// The rivals' packages: programs, and the modules that are no libraries by name.
@@ -50,6 +52,7 @@ impl fmt::Display for Missing {
             (self.rivals, "nginx with Lua, haproxy and varnish"),
             (self.valgrind, "valgrind"),
             (self.attackers, "slowhttptest and h2load"),
+            (self.pebble, "pebble, the ACME test server"),
         ];
         let names: Vec<&str> = names.iter().filter(|(wanted, _)| *wanted).map(|(_, name)| *name).collect();
         f.write_str(&names.join(" and "))
@@ -127,6 +130,9 @@ fn by_hand(missing: Missing) -> String {
     }
     if missing.valgrind {
         line.push_str(" valgrind");
+    }
+    if missing.pebble {
+        line.push_str(" pebble");
     }
     for (wanted, packages) in [(missing.rivals, &RIVALS[..]), (missing.attackers, &ATTACKERS)] {
         for package in packages.iter().filter(|_| wanted) {
@@ -215,6 +221,9 @@ impl<'a> Apt<'a> {
         }
         if missing.valgrind {
             wanted.push("valgrind".to_owned());
+        }
+        if missing.pebble {
+            wanted.push("pebble".to_owned());
         }
         let plan = self.read(
             self.command("apt-get").args(["install", "--simulate", "--no-install-recommends"]).args(&wanted),

@@ -69,11 +69,10 @@ impl Link {
         }
     }
 
-    /// Where visitors are sent: under the link's own host if it has one, else under ours. The scheme is ours.
+    /// Where visitors are sent: under the custom domain if it has one, else under ours.
     pub fn tracking_url(&self, tracking_origin: &str) -> String {
-        let scheme = tracking_origin.split_once("://").map_or("https", |(scheme, _)| scheme);
         match &self.custom_domain {
-            Some(host) => format!("{scheme}://{host}/api/track/{}", self.token),
+            Some(host) => format!("https://{host}/{}", self.token),
             None => format!("{tracking_origin}/api/track/{}", self.token),
         }
     }

@@ -16,7 +16,7 @@ use shared::id::{AgentId, LinkId, PartnershipId, ProgramId};
 use shared::{Clock, LinkKey, TokenKey};
 use sqlx::PgConnection;
 use std::collections::HashMap;
-use url::{Host, Url};
+use url::Host;
 
 /// What making and changing links takes besides the rows.
 #[derive(Clone, Copy)]
@@ -55,7 +55,10 @@ pub async fn create_link(
         check_destination(conn, minting, partnership.program_id, &request.destination_url).await?;
     let sub_id = request.sub_id.as_deref().map(sub_id).transpose()?;
     let custom_domain = match &request.custom_domain {
-        Some(given) => Some(custom_domain(conn, minting, partnership.affiliate_id, given).await?),
+        Some(given) => {
+            let sides = (partnership.affiliate_id, partnership.advertiser_id);
+            Some(custom_domain(conn, sides, given).await?)
+        }
         None => None,
     };
     let now = clock.now();
@@ -166,7 +169,9 @@ pub async fn update_link(
     let custom_domain = match request.custom_domain {
         // What it has already is no step that would need Pro.
         Patch::Set(given) if link.custom_domain.as_ref() == Some(&given) => Some(given),
-        Patch::Set(given) => Some(custom_domain(conn, minting, link.affiliate_id, &given).await?),
+        Patch::Set(given) => {
+            Some(custom_domain(conn, (link.affiliate_id, link.advertiser_id), &given).await?)
+        }
         other => other.apply(link.custom_domain.clone()),
     };
     let moved =
@@ -226,38 +231,61 @@ fn sub_id(given: &str) -> Result<String> {
     text::line("sub_id", given, 100)
 }
 
-/// Checks a host of the affiliate's own. Any will do that is a name and not ours: a wrong one only makes a
-/// link that leads nowhere, and edges answer under every name that points to them.
+/// Checks a custom domain: an active one of the affiliate's or the advertiser's, who is on Pro.
 async fn custom_domain(
     conn: &mut PgConnection,
-    minting: Minting<'_>,
-    affiliate: AgentId,
+    (affiliate, advertiser): (AgentId, AgentId),
     given: &str,
 ) -> Result<String> {
-    if agents::ops::load_agent(conn, affiliate).await?.tier != Tier::Pro.as_str() {
-        return Err(Error::new(
-            Code::FeatureRequiresPro,
-            "Links on a domain of your own need Infrastructure Pro.",
-            "Upgrade with POST /api/subscription/pro, or leave `custom_domain` out and use the tracking URL on our domain.",
-        )
-        .on_field("custom_domain"));
-    }
     let host = domain_name(given).ok_or_else(|| {
         Error::invalid(
             "custom_domain",
             "`custom_domain` is not a domain name.",
-            "Send a host name such as `go.example.com`: without scheme, port or path, at most 253 characters.",
+            "Send one of your domains, GET /api/domains, such as `go.example.com`: without scheme, port or path.",
         )
     })?;
-    let ours = minting.own_origins.iter().filter_map(|origin| Url::parse(origin).ok());
-    if ours.into_iter().any(|own| hosts::host_of(&own) == host) {
+    let sides = [affiliate, advertiser];
+    let Some(domain) = queries::find_domain(conn, &host, sides).await? else {
+        if agents::ops::load_agent(conn, affiliate).await?.tier != Tier::Pro.as_str() {
+            return Err(needs_pro());
+        }
         return Err(Error::invalid(
             "custom_domain",
-            "`custom_domain` is our own.",
-            "Leave `custom_domain` out: the tracking URL is on our domain then.",
+            "`custom_domain` is not a domain of yours or of the program's advertiser.",
+            "Add it with POST /api/domains and wait until GET /api/domains/:id shows it `active`, or leave `custom_domain` out.",
         ));
+    };
+    if domain.lapsed {
+        return Err(needs_pro());
+    }
+    if domain.status != "active" {
+        return Err(Error::new(
+            Code::InvalidState,
+            format!("The domain {host} is {}, not active.", domain.status),
+            "Wait until GET /api/domains shows it `active`; its `problem` and `fix` say what keeps it.",
+        )
+        .on_field("custom_domain"));
     }
     Ok(host)
+}
+
+fn needs_pro() -> Error {
+    Error::new(
+        Code::FeatureRequiresPro,
+        "Links on a domain of your own need Infrastructure Pro.",
+        "Upgrade with POST /api/subscription/pro, or leave `custom_domain` out and use the tracking URL on our domain.",
+    )
+    .on_field("custom_domain")
+}
+
+/// Takes an agent's links off a domain it gave up; gives how many there were.
+pub async fn leave_domain(
+    conn: &mut PgConnection,
+    clock: &dyn Clock,
+    agent: AgentId,
+    host: &str,
+) -> Result<u64> {
+    queries::leave_domain(conn, agent, host, clock.now()).await
 }
 
 /// A name with a dot in it, as the URL standard writes it.

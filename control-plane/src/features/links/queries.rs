@@ -106,6 +106,55 @@ pub(crate) async fn hold_program(conn: &mut PgConnection, partnership: Partnersh
     Ok(())
 }
 
+/// A custom domain as links see it.
+#[derive(sqlx::FromRow)]
+pub(crate) struct LinkDomain {
+    /// `active`, or not yet or no more.
+    pub(crate) status: String,
+    /// Its owner is not on Pro any more.
+    pub(crate) lapsed: bool,
+}
+
+/// A domain that one of these agents has proven, held until the transaction ends.
+pub(crate) async fn find_domain(
+    conn: &mut PgConnection,
+    host: &str,
+    owners: [AgentId; 2],
+) -> Result<Option<LinkDomain>> {
+    Ok(sqlx::query_as(
+        "SELECT status, lapsed_at IS NOT NULL AS lapsed
+           FROM domains
+          WHERE host = $1 AND agent_id IN ($2, $3) AND deleted_at IS NULL
+          ORDER BY verified_at IS NOT NULL DESC
+          LIMIT 1
+            FOR SHARE",
+    )
+    .bind(host)
+    .bind(owners[0])
+    .bind(owners[1])
+    .fetch_optional(conn)
+    .await?)
+}
+
+/// Takes an agent's links off a domain.
+pub(crate) async fn leave_domain(
+    conn: &mut PgConnection,
+    agent: AgentId,
+    host: &str,
+    now: DateTime<Utc>,
+) -> Result<u64> {
+    let moved = sqlx::query(
+        "UPDATE links SET custom_domain = NULL, updated_at = $3
+          WHERE custom_domain = $1 AND (affiliate_id = $2 OR advertiser_id = $2) AND deleted_at IS NULL",
+    )
+    .bind(host)
+    .bind(agent)
+    .bind(now)
+    .execute(conn)
+    .await?;
+    Ok(moved.rows_affected())
+}
+
 /// What a new link stores.
 pub(crate) struct NewLink<'a> {
     pub(crate) key: LinkKey,

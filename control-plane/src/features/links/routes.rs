@@ -41,7 +41,7 @@ pub fn router() -> OpenApiRouter<App> {
         (status = 401, description = "api_key_missing, api_key_invalid", body = ErrorBody),
         (status = 403, description = "not_owner: only the affiliate; not_approved; feature_requires_pro: custom_domain", body = ErrorBody),
         (status = 404, description = "not_found, also when it is not the caller's", body = ErrorBody),
-        (status = 409, description = "invalid_state: the program is archived; idempotency_key_reused", body = ErrorBody),
+        (status = 409, description = "invalid_state: the program is archived, or the domain is not active; idempotency_key_reused", body = ErrorBody),
     ),
 )]
 async fn create_link(
@@ -126,7 +126,7 @@ async fn get_link(State(app): State<App>, caller: auth::Agent, Path(id): Path<Li
         (status = 401, description = "api_key_missing, api_key_invalid", body = ErrorBody),
         (status = 403, description = "not_owner: only the affiliate; not_approved; feature_requires_pro: custom_domain", body = ErrorBody),
         (status = 404, description = "not_found, also when it is not the caller's", body = ErrorBody),
-        (status = 409, description = "invalid_state: the program is archived", body = ErrorBody),
+        (status = 409, description = "invalid_state: the program is archived, or the domain is not active", body = ErrorBody),
     ),
 )]
 async fn update_link(

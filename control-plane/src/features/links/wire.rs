@@ -20,8 +20,8 @@ pub struct CreateLinkRequest {
     /// Your label, at most 100 characters.
     #[schema(max_length = 100, example = "newsletter-42")]
     pub sub_id: Option<String>,
-    /// A host of yours that the tracking URL shall have, such as `go.example.com`; needs Pro. Point its DNS
-    /// (CNAME) to the host of our tracking URLs.
+    /// The domain that the tracking URL shall be on, such as `go.example.com`: an `active` one of yours or of the
+    /// program's advertiser (Pro). Add yours with POST /api/domains.
     #[schema(max_length = 253, example = "go.example.com")]
     pub custom_domain: Option<String>,
 }
@@ -39,7 +39,8 @@ pub struct UpdateLinkRequest {
     #[serde(default)]
     #[schema(value_type = Option<String>, max_length = 100)]
     pub sub_id: Patch<String>,
-    /// A host of yours that the tracking URL shall have; needs Pro. `null` goes back to ours.
+    /// The domain that the tracking URL shall be on: an `active` one of yours or of the program's advertiser (Pro).
+    /// `null` goes back to ours.
     #[serde(default)]
     #[schema(value_type = Option<String>, max_length = 253)]
     pub custom_domain: Patch<String>,
@@ -60,7 +61,7 @@ pub struct LinkResponse {
     pub destination_url: String,
     /// The affiliate's label.
     pub sub_id: Option<String>,
-    /// The host it is reached under, when not ours. It stays when Pro ends, so that no link breaks.
+    /// The domain it is on, when not ours. When Pro ends the domain is served for 30 more days.
     pub custom_domain: Option<String>,
     /// For which partnership.
     pub partnership_id: Uuid,

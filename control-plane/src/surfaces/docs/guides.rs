@@ -1,4 +1,4 @@
-//! Pages that explain one thing: the SLAT token, webhooks. Their code is in files of its own, shown as it
+//! Pages that explain one thing: the SLAT token, webhooks, custom domains. Their code is in files of its own, shown as it
 //! is; the tests take it from the served page and run it.
 
 use super::page::escape;
@@ -22,6 +22,11 @@ pub(super) const GUIDES: &[Guide] = &[
         path: "/docs/webhooks",
         title: "Webhooks and events",
         text: include_str!("../../../assets/guides/webhooks.html"),
+    },
+    Guide {
+        path: "/docs/domains",
+        title: "Custom domains",
+        text: include_str!("../../../assets/guides/domains.html"),
     },
     Guide {
         path: "/docs/slat",

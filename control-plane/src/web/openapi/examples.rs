@@ -97,6 +97,12 @@ const fn fix(code: Code) -> &'static str {
         Code::DuplicateRefund => "Use the refund named in `refund_id`, or another `external_refund_id`.",
         Code::HandleTaken => "Send the `suggestion` of this reply as `handle`, or leave `handle` out.",
         Code::AlreadyActive => "Nothing to do: it is active.",
+        Code::DomainTaken => {
+            "Use the domain you have, GET /api/domains, or claim another one such as a subdomain of yours."
+        }
+        Code::DomainsUnavailable => {
+            "Use tracking URLs on our domain, or ask the operator to set AOS_ACME_DIRECTORY."
+        }
         Code::AlreadyPaused => "Nothing to do: it is paused.",
         Code::InvalidState => "Read the object again and take a step that its `status` allows.",
         Code::IdempotencyKeyReused => "Send a new Idempotency-Key for a new request.",

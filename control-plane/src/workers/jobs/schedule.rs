@@ -2,8 +2,8 @@
 
 use super::Job;
 use crate::features::{
-    clicks, conversions, matching, network, payments, payouts, signers, subscriptions, trade, usage, wallet,
-    webhooks,
+    clicks, conversions, domains, matching, network, payments, payouts, signers, subscriptions, trade, usage,
+    wallet, webhooks,
 };
 use crate::web::idempotency;
 use crate::workers::reconcile;
@@ -142,6 +142,36 @@ pub const JOBS: &[Job] = &[
         every: Duration::from_secs(30),
         alone: true,
         run: |app| Box::pin(signers::ops::job(app)),
+    },
+    Job {
+        name: "publish custom domains",
+        every: Duration::from_millis(500),
+        alone: true,
+        run: |app| Box::pin(domains::publish::job(app)),
+    },
+    Job {
+        name: "compare published domains",
+        every: Duration::from_mins(10),
+        alone: true,
+        run: |app| Box::pin(domains::publish::compare_job(app)),
+    },
+    Job {
+        name: "look claims of domains up",
+        every: Duration::from_secs(1),
+        alone: false,
+        run: |app| Box::pin(domains::keeper::claims_job(app)),
+    },
+    Job {
+        name: "issue certificates",
+        every: Duration::from_secs(1),
+        alone: false,
+        run: |app| Box::pin(domains::keeper::certificates_job(app)),
+    },
+    Job {
+        name: "follow plans of domains",
+        every: Duration::from_secs(30),
+        alone: true,
+        run: |app| Box::pin(domains::keeper::plans_job(app)),
     },
     Job {
         name: "forget old answers",

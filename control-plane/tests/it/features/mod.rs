@@ -2,6 +2,7 @@
 
 mod agents;
 mod conversions;
+pub(crate) mod domains;
 mod explain;
 mod keys;
 mod ledger;

@@ -3,13 +3,15 @@
 use super::client::{Client, Reply};
 use super::database::{TestDatabase, setting};
 use chrono::{DateTime, Utc};
-use control_plane::config::Config;
+use control_plane::config::{AcmeSettings, Config, DomainSettings};
 use control_plane::{App, web};
 use serde_json::json;
 use shared::telemetry::LogFormat;
 use shared::{Secret, TestClock};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::net::UdpSocket;
 
 /// Where every test's clock starts.
 const START: &str = "2026-06-15T12:00:00Z";
@@ -60,6 +62,16 @@ impl TestApp {
             stripe: None,
             x402: None,
             drain_delay_ms: 0,
+            domains: DomainSettings {
+                target: "edge.affiliateos.example".to_owned(),
+                // It knows no name: a test that looks domains up has one of its own.
+                dns_server: Some(server_of_no_name().await),
+                acme: Some(AcmeSettings {
+                    directory: "https://127.0.0.1:9/directory".to_owned(),
+                    contact: None,
+                    root_pem: None,
+                }),
+            },
             drain_seconds: 5,
             log: "warn".to_owned(),
             log_format: LogFormat::Text,
@@ -177,6 +189,23 @@ impl TestApp {
     pub(crate) fn origin(&self) -> &str {
         &self.origin
     }
+}
+
+/// A name server that answers every question with "no such name": the question itself, two bits set.
+async fn server_of_no_name() -> SocketAddr {
+    let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let addr = socket.local_addr().unwrap();
+    tokio::spawn(async move {
+        let mut buffer = [0; 4096];
+        while let Ok((len, from)) = socket.recv_from(&mut buffer).await {
+            if let Some([_, _, flags, code, ..]) = buffer.get_mut(..len) {
+                *flags |= 0x80;
+                *code = 0x83;
+                socket.send_to(&buffer[..len], from).await.ok();
+            }
+        }
+    });
+    addr
 }
 
 impl Drop for TestApp {

@@ -34,9 +34,17 @@ pub(crate) fn operation(method: &Method, path: &str) -> Option<(&'static str, &'
 
 /// Calls whose every reply in every test is checked. The others are checked where the tour calls them.
 pub(crate) fn is_enforced(path: &str) -> bool {
-    ["/api/agents", "/api/programs", "/api/network", "/api/partnerships", "/api/links", "/api/conversions"]
-        .iter()
-        .any(|start| path.starts_with(start))
+    [
+        "/api/agents",
+        "/api/programs",
+        "/api/network",
+        "/api/partnerships",
+        "/api/links",
+        "/api/domains",
+        "/api/conversions",
+    ]
+    .iter()
+    .any(|start| path.starts_with(start))
 }
 
 /// Checks a reply; routes that are not described (`/docs`) and methods that no route has are not looked at.

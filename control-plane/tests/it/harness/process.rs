@@ -16,7 +16,7 @@ const SECRET: [u8; 32] = [42; 32];
 /// A running program; dropping it kills it.
 pub(crate) struct Process {
     child: Child,
-    addr: String,
+    said: Value,
 }
 
 impl Process {
@@ -58,21 +58,26 @@ impl Process {
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = child.kill_on_drop(true).spawn().expect("the program starts");
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        let addr = tokio::time::timeout(PATIENCE, address(&mut lines, message)).await;
-        let addr = addr.unwrap_or_else(|_| panic!("it does not say `{message}`"));
+        let said = tokio::time::timeout(PATIENCE, line_with(&mut lines, message)).await;
+        let said = said.unwrap_or_else(|_| panic!("it does not say `{message}`"));
         // What it says later must not fill the pipe.
         tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-        Self { child, addr }
+        Self { child, said }
     }
 
     /// Host and port it listens on.
     pub(crate) fn addr(&self) -> &str {
-        &self.addr
+        self.said("addr").expect("it says where it listens")
+    }
+
+    /// A member of the line with which it said where it listens.
+    pub(crate) fn said(&self, member: &str) -> Option<&str> {
+        self.said[member].as_str()
     }
 
     /// Where it serves.
     pub(crate) fn origin(&self) -> String {
-        format!("http://{}", self.addr)
+        format!("http://{}", self.addr())
     }
 
     /// `kill -9`, and waits until it is gone: no handler runs, nothing is flushed.
@@ -91,12 +96,12 @@ pub(super) fn settings(command: &mut Command, redis_url: &str, redis_prefix: &st
         .env("AOS_LOG_FORMAT", "json");
 }
 
-async fn address(lines: &mut Lines<BufReader<ChildStderr>>, message: &str) -> String {
+async fn line_with(lines: &mut Lines<BufReader<ChildStderr>>, message: &str) -> Value {
     let mut said = Vec::new();
     while let Some(line) = lines.next_line().await.unwrap() {
         let parsed: Value = serde_json::from_str(&line).unwrap_or_default();
         if parsed["message"] == message {
-            return parsed["addr"].as_str().unwrap().to_owned();
+            return parsed;
         }
         said.push(line);
     }

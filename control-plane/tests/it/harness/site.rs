@@ -35,9 +35,37 @@ impl Site {
 
     /// Starts the control plane's `role`.
     pub(crate) async fn start(&self, role: &str, tracking_origin: &str) -> Process {
+        self.start_with(role, tracking_origin, &[]).await
+    }
+
+    /// The same with further settings.
+    pub(crate) async fn start_with(
+        &self,
+        role: &str,
+        tracking_origin: &str,
+        settings: &[(&str, &str)],
+    ) -> Process {
         let mut command = self.command(env!("CARGO_BIN_EXE_control-plane").as_ref());
         command.env("AOS_TRACKING_ORIGIN", tracking_origin).env("AOS_SIGNUPS_PER_HOUR", "0");
+        command.envs(settings.iter().copied());
         Process::control_plane(command, role, &self.database.url()).await
+    }
+
+    /// Starts an edge with one thread and waits until it serves.
+    pub(crate) async fn edge(&self, spool: &Path, settings: &[(&str, &str)]) -> Process {
+        let edge = Path::new(env!("CARGO_BIN_EXE_control-plane")).with_file_name("tracker-edge");
+        assert!(
+            edge.exists(),
+            "build the edge first, `cargo build -p tracker-edge`, or run `cargo xtask test`"
+        );
+        let mut command = self.command(&edge);
+        command
+            .env("AOS_EDGE_ADDR", "127.0.0.1:0")
+            .env("AOS_EDGE_ADMIN_ADDR", "127.0.0.1:0")
+            .env("AOS_EDGE_SPOOL_DIR", spool)
+            .env("AOS_EDGE_THREADS", "1")
+            .envs(settings.iter().copied());
+        Process::spawn(command, "serving clicks").await
     }
 
     /// A client of a started control plane.
@@ -72,18 +100,7 @@ impl System {
     pub(crate) async fn start() -> Self {
         let site = Site::new().await;
         let spool = tempfile::tempdir().unwrap();
-        let edge = Path::new(env!("CARGO_BIN_EXE_control-plane")).with_file_name("tracker-edge");
-        assert!(
-            edge.exists(),
-            "build the edge first, `cargo build -p tracker-edge`, or run `cargo xtask test`"
-        );
-        let mut command = site.command(&edge);
-        command
-            .env("AOS_EDGE_ADDR", "127.0.0.1:0")
-            .env("AOS_EDGE_ADMIN_ADDR", "127.0.0.1:0")
-            .env("AOS_EDGE_SPOOL_DIR", spool.path())
-            .env("AOS_EDGE_THREADS", "1");
-        let edge = Process::spawn(command, "serving clicks").await;
+        let edge = site.edge(spool.path(), &[]).await;
         let tracking = edge.origin();
         let api = site.start("all", &tracking).await;
         Self { origin: api.origin(), tracking, _programs: [api, edge], _spool: spool, _site: site }

@@ -5,8 +5,9 @@
 //! read the difference.
 
 use super::recorder::{Call, Recorder};
-use crate::harness::{Client, Receiver, TestApp};
+use crate::harness::{Client, NameServer, Receiver, TestApp};
 use chrono::TimeDelta;
+use control_plane::features::domains::model::ownership_value;
 use serde_json::{Value, json};
 
 const STORED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/assets/examples.json");
@@ -24,7 +25,8 @@ struct Tour<'a> {
 
 #[tokio::test]
 async fn every_example_is_what_the_service_takes_and_answers() {
-    let app = TestApp::start().await;
+    let names = NameServer::start().await;
+    let app = TestApp::start_with(|config| config.domains.dns_server = Some(names.addr)).await;
     let mut tour = sign_up(&app).await;
     tour.profiles().await;
     tour.wallet().await;
@@ -304,8 +306,21 @@ impl Tour<'_> {
         self.full(Advertiser, Call { operation: "list_events", status: 200, path: &[], query, body: None })
             .await;
         self.call(Advertiser, "delete_webhook", 200, id).await;
+        self.domains().await;
         self.call(Advertiser, "cancel_subscription", 200, &[]).await;
         self.send(Advertiser, "start_pro", 200, &[], json!({})).await;
+    }
+
+    async fn domains(&mut self) {
+        let value = ownership_value(&self.app.app.config().secret, self.advertiser.agent_id());
+        self.recorder.place(&value, "affiliateos-verify=0f8a5d5b9c0c4b6f8c6f4a1d2e3b4c5d");
+        let domain =
+            self.send(Advertiser, "create_domain", 201, &[], json!({"domain": "go.example.com"})).await;
+        let id = &[("id", text(&domain, "id"))];
+        self.call(Advertiser, "list_domains", 200, &[]).await;
+        self.call(Advertiser, "verify_domain", 200, id).await;
+        self.call(Advertiser, "get_domain", 200, id).await;
+        self.call(Advertiser, "delete_domain", 200, id).await;
     }
 
     /// Waits until the webhook's one delivery has arrived; its id.

@@ -113,6 +113,7 @@ async fn cause(code: Code) -> Caused {
     }
     let app = match code {
         Code::InvalidSignature | Code::PaymentRequired => paid_app().await,
+        Code::DomainsUnavailable => TestApp::start_with(|config| config.domains.acme = None).await,
         _ => TestApp::start().await,
     };
     let offer = app.offer().await;
@@ -161,6 +162,16 @@ async fn caused_by(app: &TestApp, offer: &Offer, code: Code) -> Caused {
             app.anyone().post("/api/auth/signup", taken).await.into()
         }
         Code::AlreadyActive => advertiser.post(&format!("{program}/activate"), json!({})).await.into(),
+        Code::DomainTaken => {
+            app.set_tier(advertiser, "pro").await;
+            let domain = json!({"domain": "go.example.com"});
+            advertiser.post("/api/domains", domain.clone()).await.expect(201);
+            advertiser.post("/api/domains", domain).await.into()
+        }
+        Code::DomainsUnavailable => {
+            app.set_tier(advertiser, "pro").await;
+            advertiser.post("/api/domains", json!({"domain": "go.example.com"})).await.into()
+        }
         Code::AlreadyPaused => {
             advertiser.post(&format!("{program}/pause"), json!({})).await.expect(200);
             advertiser.post(&format!("{program}/pause"), json!({})).await.into()

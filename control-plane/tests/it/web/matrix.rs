@@ -76,6 +76,7 @@ impl World {
         let receiver = Receiver::start().await;
         let hook = json!({"url": receiver.url("/hook"), "events": ["conversion.created"]});
         let webhook = text(&agents[0].post("/api/webhooks", hook).await, "id");
+        let domain = text(&agents[0].post("/api/domains", json!({"domain": "go.example.com"})).await, "id");
         let topup = text(&agents[0].post("/api/wallet/topup", json!({"amount": 50})).await, "id");
         let (mut publishers, mut merchants) = (Vec::new(), Vec::new());
         let mut key = String::new();
@@ -129,6 +130,7 @@ impl World {
             ("program", offer.program.clone()),
             ("partnership", offer.partnership.clone()),
             ("link", offer.link.clone()),
+            ("domain", domain),
             ("token", offer.token.clone()),
             ("conversion", conversion),
             ("payout", payout),
@@ -175,6 +177,7 @@ impl World {
                 "programs" => "program",
                 "partnerships" => "partnership",
                 "links" => "link",
+                "domains" => "domain",
                 "conversions" => "conversion",
                 "payouts" => "payout",
                 "wallet" => "topup",

@@ -1,5 +1,6 @@
 //! `POST /api/partnerships/:id/links`.
 
+use crate::features::domains::activate;
 use crate::harness::TestApp;
 use serde_json::json;
 
@@ -162,10 +163,11 @@ async fn a_domain_of_ones_own_needs_pro() {
     // Clearing what is not there takes nothing.
     offer.affiliate.patch(&link, json!({"custom_domain": null})).await.expect(200);
     app.set_tier(&offer.affiliate, "pro").await;
+    activate(&app, &offer.affiliate, "go.example.com").await;
     let made = offer.affiliate.post(&links, body).await;
     let token = made.expect(201)["token"].as_str().unwrap().to_owned();
     assert_eq!(made.body["custom_domain"], "go.example.com");
-    assert_eq!(made.body["tracking_url"], format!("http://go.example.com/api/track/{token}"));
+    assert_eq!(made.body["tracking_url"], format!("https://go.example.com/{token}"));
     for bad in [
         "",
         "localhost",

@@ -107,6 +107,12 @@ pub(super) fn table() -> BTreeMap<&'static str, Row> {
         ("get_link", Agent, none(), sides(OK)),
         ("update_link", Agent, json!({"sub_id": "x"}), [NOT_OWNER, OK, HIDDEN]),
         ("delete_link", Agent, none(), [NOT_OWNER, OK, HIDDEN]),
+        // Domains: the advertiser's, who is the only one on Pro.
+        ("list_domains", Agent, none(), all(OK)),
+        ("create_domain", Agent, json!({"domain": "two.example.com"}), [MADE, NEEDS_PRO, NEEDS_PRO]),
+        ("get_domain", Agent, none(), [OK, HIDDEN, HIDDEN]),
+        ("verify_domain", Agent, json!({}), [OK, HIDDEN, HIDDEN]),
+        ("delete_domain", Agent, none(), [OK, HIDDEN, HIDDEN]),
         // Clicks and conversions.
         ("track_click", Agent, json!({"tracking_token": "$token"}), [MADE, MADE, NOT_OWNER]),
         (
