@@ -18,7 +18,7 @@ use ground::{Ground, free_ports};
 use servers::{Postgres, Redis};
 use sqlx::PgPool;
 use std::net::{SocketAddr, TcpListener};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -69,6 +69,8 @@ pub(crate) struct Options {
     pub(crate) hand_socket: bool,
     /// Programs whose clock can be set.
     pub(crate) clock: Option<Clock>,
+    /// The edge also speaks TLS, with a certificate of this run.
+    pub(crate) tls: bool,
     /// Open files the edge may have at most.
     pub(crate) edge_files_max: Option<u64>,
 }
@@ -100,6 +102,8 @@ pub(crate) struct Stack {
     pub(crate) control_plane: Program,
     /// Where redirects are.
     pub(crate) edge_addr: SocketAddr,
+    /// The same over TLS, if asked for.
+    pub(crate) tls: Option<Tls>,
     /// The edge's spool.
     pub(crate) spool: PathBuf,
     /// The proxies, if asked for.
@@ -121,6 +125,34 @@ pub(crate) struct Stack {
     api_addr: SocketAddr,
     clock: Option<SetClock>,
     keep: bool,
+}
+
+/// Where the edge speaks TLS, and who vouches for it.
+pub(crate) struct Tls {
+    /// Its address.
+    pub(crate) addr: SocketAddr,
+    /// Its certificate, which signs itself.
+    pub(crate) certificate: rustls::pki_types::CertificateDer<'static>,
+    env: [(&'static str, String); 3],
+}
+
+impl Tls {
+    /// The name it vouches for.
+    pub(crate) const HOST: &str = "go.example";
+
+    fn new(folder: &Path) -> anyhow::Result<Self> {
+        let pair = rcgen::generate_simple_self_signed([Self::HOST.to_owned()]).context("no certificate")?;
+        let (certificate, key) = (folder.join("edge.crt"), folder.join("edge.key"));
+        std::fs::write(&certificate, pair.cert.pem())?;
+        std::fs::write(&key, pair.signing_key.serialize_pem())?;
+        let [port] = free_ports()?;
+        let env = [
+            ("AOS_EDGE_TLS_ADDR", local(port).to_string()),
+            ("AOS_EDGE_TLS_CERT", certificate.display().to_string()),
+            ("AOS_EDGE_TLS_KEY", key.display().to_string()),
+        ];
+        Ok(Self { addr: local(port), certificate: pair.cert.der().clone(), env })
+    }
 }
 
 /// A clock that is set by a file.
@@ -218,6 +250,8 @@ impl Stack {
             ("AOS_EDGE_SPOOL_DIR", spool.display().to_string()),
         ]);
         edge_env.extend(options.edge);
+        let tls = if options.tls { Some(Tls::new(&folder)?) } else { None };
+        edge_env.extend(tls.iter().flat_map(|tls| tls.env.clone()));
         if let Some(clock) = &clock {
             edge_env.extend(ground.lab.clock_env(&clock.file)?);
         }
@@ -233,6 +267,7 @@ impl Stack {
             edge,
             control_plane: program("control-plane", api_admin, &control_env),
             edge_addr: local(edge_port),
+            tls,
             spool,
             proxies,
             redis,

@@ -193,6 +193,7 @@ const RULES: &[(&str, Rule)] = &[
     ("feature_calls", layers::feature_calls),
     ("crate_calls", layers::crate_calls),
     ("money_floats", layers::money_floats),
+    ("keyed_maps", layers::keyed_maps),
     ("environment", layers::environment),
     ("metrics", lists::metrics),
     ("variables", lists::variables),

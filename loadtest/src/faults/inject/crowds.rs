@@ -153,13 +153,14 @@ pub(in crate::faults) async fn idle(scene: &mut Scene) -> anyhow::Result<()> {
     }
     let (mut grown, mut rests) = (Vec::new(), Vec::new());
     let mut crowds = Vec::new();
+    // All at once: the first must not be over when the last begins.
     for (edge, addr) in &edges {
-        let before = edge.anonymous_bytes()?;
-        let mut crowd = Crowd::start(*addr, &scene.target.path, each)?;
+        crowds.push((Crowd::start(*addr, &scene.target.path, each)?, edge.anonymous_bytes()?));
+    }
+    for ((edge, _), (crowd, before)) in edges.iter().zip(&mut crowds) {
         crowd.says("ready").await?;
         let open = open_connections(edge).await?;
-        grown.push(edge.anonymous_bytes()?.saturating_sub(before) / open.max(1));
-        crowds.push((crowd, open));
+        grown.push(edge.anonymous_bytes()?.saturating_sub(*before) / open.max(1));
     }
     let mut most_open = 0;
     for (edge, _) in &edges {
@@ -170,7 +171,7 @@ pub(in crate::faults) async fn idle(scene: &mut Scene) -> anyhow::Result<()> {
         let times: Vec<u64> = said.split(' ').filter_map(|time| time.parse().ok()).collect();
         rests.push(*times.last().with_context(|| format!("a crowd said: {said}"))?);
     }
-    let opened: u64 = crowds.iter().map(|(_, open)| open).sum();
+    let opened = EDGES * each;
     let (bytes, rest) = (grown.iter().max().copied().unwrap_or(0), rests.iter().max().copied().unwrap_or(0));
     scene.note(format!(
         "{opened} connections on {EDGES} edges, {most_open} at once when the last had come; {:.1} KiB each; closed after {:.1} s at most",

@@ -11,6 +11,7 @@ pub(super) mod links;
 pub(super) mod postgres;
 pub(super) mod redis;
 pub(super) mod time;
+pub(super) mod tls;
 
 use crate::stack::SHARDS;
 

@@ -251,6 +251,14 @@ pub(super) fn money_floats(files: &[File]) -> Vec<Broken> {
     uses(files, money, &["f32", "f64"], "no floats near money")
 }
 
+/// Maps that strangers fill keep the standard library's randomly keyed hasher: with any other one, keys that
+/// collide can be made.
+pub(super) fn keyed_maps(files: &[File]) -> Vec<Broken> {
+    let ours = |file: &&File| file.path.contains("/src/") && !file.path.starts_with("loadtest/");
+    let words = ["with_hasher", "with_capacity_and_hasher", "BuildHasherDefault"];
+    uses(files, ours, &words, "maps keep the randomly keyed hasher")
+}
+
 /// Settings are read once, checked together and listed by `--help`.
 pub(super) fn environment(files: &[File]) -> Vec<Broken> {
     let elsewhere = |file: &&File| file.name() != "config.rs";

@@ -224,6 +224,13 @@ fn money_floats() {
 }
 
 #[test]
+fn keyed_maps() {
+    let map = "let map = DashMap::with_hasher(Quick::default());";
+    breaks("keyed_maps", &[("tracker-edge/src/a.rs", map)], &[("tracker-edge/src/a.rs", 1)]);
+    keeps("keyed_maps", &[("tracker-edge/src/a.rs", "let map: DashMap<IpAddr, u32> = DashMap::new();")]);
+}
+
+#[test]
 fn environment() {
     breaks("environment", &[("a/src/b.rs", "let a = std::env::var(\"A\");")], &[("a/src/b.rs", 1)]);
     keeps(
