@@ -30,6 +30,10 @@ const UNKNOWN_MAX: usize = 65_536;
 /// How long "unknown" is believed.
 const UNKNOWN_FOR: Duration = Duration::from_secs(2);
 
+/// How long a record can still be had from those who asked for it. A request that looked into memory just
+/// before the answer came finds it here instead of asking again.
+const ANSWERED_FOR: Duration = Duration::from_millis(20);
+
 /// What a question to Redis came to.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Fetched {
@@ -142,6 +146,7 @@ async fn answer(links: Arc<Links>, redis: Redis, batch: Vec<Question>) {
     } else {
         Fetched::Unavailable
     };
+    let mut answered = Vec::new();
     for (question, bytes) in batch.into_iter().zip(found) {
         let fetched = match bytes {
             Some(bytes) => keep(&links, question.link, bytes),
@@ -150,9 +155,19 @@ async fn answer(links: Arc<Links>, redis: Redis, batch: Vec<Question>) {
         if fetched == Fetched::Unknown {
             links.misses.remember_unknown(question.link);
         }
-        // First nobody can join any more, then those who did are told.
-        links.misses.waiting.remove(&question.link);
+        if matches!(fetched, Fetched::Record(_)) {
+            answered.push(question.link);
+        } else {
+            // First nobody can join any more, then those who did are told.
+            links.misses.waiting.remove(&question.link);
+        }
         question.answer.send_replace(Some(fetched));
+    }
+    if !answered.is_empty() {
+        tokio::time::sleep(ANSWERED_FOR).await;
+        for link in answered {
+            links.misses.waiting.remove(&link);
+        }
     }
 }
 
