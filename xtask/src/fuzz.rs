@@ -43,7 +43,7 @@ pub fn fuzz(args: &Args, cargo: &Cargo, layout: &Layout, interrupt: &Interrupt) 
     let fuzz = layout.root.join("fuzz");
     let built = layout.root.join("target/fuzz");
     let mut build = cargo.command(&fuzz);
-    build.args(["build", "--release", "--locked", "--quiet", "--target-dir"]).arg(&built);
+    build.args(["build", "--release", "--quiet", "--target-dir"]).arg(&built);
     // With a target named, build scripts and macros are compiled without the flags.
     let host = host(cargo, &layout.root)?;
     build.args(["--target", &host]).env("RUSTFLAGS", COVERAGE);
