@@ -3,6 +3,7 @@
 mod certificates;
 mod claims;
 mod publish;
+mod served;
 
 use crate::harness::{Client, NameServer, TestApp};
 use control_plane::features::domains::{keeper, publish as publisher};
