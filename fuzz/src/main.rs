@@ -51,6 +51,11 @@ fn main() -> io::Result<()> {
         expires,
     };
     put("agent_keys", "two", agent_keys::write(&[key(1, 1_800_000_000), key(2, i64::MAX)]).as_bytes())?;
+    // Signature, version 2, command and family, length; then addresses and an extension.
+    let mut proxy = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\x00\x10\xc0\x00\x02\x07\x0a\x00\x00\x01\x30\x39\x01\xbb\x04\x00\x01\x00".to_vec();
+    put("proxy_protocol", "v4", &proxy)?;
+    proxy[12] = 0x20;
+    put("proxy_protocol", "local", &proxy)?;
     put("domain_record", "change", &[0, 1, 2, 3])?;
     let snapshot = fuzz::folder().join("links.snapshot");
     tracker_edge::fuzzing::save_snapshot(&snapshot, &links)?;

@@ -10,6 +10,7 @@ pub(crate) struct Addresses {
     open: DashMap<IpAddr, u32>,
     limit: Option<u32>,
     trusted: Vec<IpNet>,
+    announcing: Vec<IpNet>,
 }
 
 /// A connection's place among those of its address; gives it back when dropped.
@@ -20,14 +21,26 @@ pub(crate) struct Place {
 }
 
 impl Addresses {
-    pub(crate) fn new(limit: Option<u32>, trusted: Vec<IpNet>) -> Arc<Self> {
-        Arc::new(Self { open: DashMap::new(), limit, trusted })
+    /// `trusted` may forward addresses in headers, `announcing` must begin with a PROXY header.
+    pub(crate) fn new(limit: Option<u32>, trusted: Vec<IpNet>, announcing: Vec<IpNet>) -> Arc<Self> {
+        Arc::new(Self { open: DashMap::new(), limit, trusted, announcing })
+    }
+
+    /// Whether connections of this address begin with a PROXY header.
+    #[inline]
+    pub(crate) fn announces(&self, address: IpAddr) -> bool {
+        self.announcing.iter().any(|network| network.contains(&address))
+    }
+
+    /// A place for a connection that no client's address is known of.
+    pub(crate) fn unlimited(self: &Arc<Self>) -> Place {
+        Place { addresses: Arc::clone(self), address: None }
     }
 
     /// Takes a place for a connection of this address, if it may have another.
     pub(crate) fn enter(self: &Arc<Self>, address: IpAddr) -> Option<Place> {
         let limit = self.limit.filter(|_| !address.is_loopback() && !self.is_trusted(address));
-        let Some(limit) = limit else { return Some(Place { addresses: Arc::clone(self), address: None }) };
+        let Some(limit) = limit else { return Some(self.unlimited()) };
         let address = network_of(address);
         let mut open = self.open.entry(address).or_default();
         if *open >= limit {
@@ -91,7 +104,7 @@ mod tests {
 
     #[test]
     fn an_address_has_its_limit_and_gets_places_back() {
-        let addresses = Addresses::new(Some(2), vec!["10.0.0.0/8".parse().unwrap()]);
+        let addresses = Addresses::new(Some(2), vec!["10.0.0.0/8".parse().unwrap()], Vec::new());
         let first = addresses.enter(ip("192.0.2.1"));
         let second = addresses.enter(ip("192.0.2.1"));
         assert!(first.is_some() && second.is_some());
@@ -110,7 +123,7 @@ mod tests {
 
     #[test]
     fn only_trusted_hops_are_skipped() {
-        let addresses = Addresses::new(None, vec!["10.0.0.0/8".parse().unwrap()]);
+        let addresses = Addresses::new(None, vec!["10.0.0.0/8".parse().unwrap()], Vec::new());
         for (forwarded, client) in [
             (&["203.0.113.9"][..], "203.0.113.9"),
             (&["203.0.113.9, 10.0.0.7"], "203.0.113.9"),

@@ -116,6 +116,9 @@ pub struct Flags {
     /// Networks of proxies whose X-Forwarded-For is believed, separated by commas
     #[arg(long, env = "AOS_EDGE_TRUSTED_PROXIES", default_value = "")]
     trusted_proxies: String,
+    /// Networks of load balancers whose connections must begin with a PROXY header, version 2, separated by commas
+    #[arg(long, env = "AOS_EDGE_PROXY_PROTOCOL", default_value = "")]
+    proxy_protocol: String,
     /// Milliseconds a request for a link not in memory may wait for Redis
     #[arg(long, env = "AOS_EDGE_MISS_MS", default_value = "1000")]
     miss_ms: String,
@@ -189,6 +192,8 @@ pub struct Config {
     pub geoip_db: Option<PathBuf>,
     /// Proxies whose forwarding header is believed.
     pub trusted_proxies: Vec<IpNet>,
+    /// Load balancers that announce their clients.
+    pub proxy_protocol: Vec<IpNet>,
     /// Longest wait of a request for Redis.
     pub miss_deadline: Duration,
     /// Pause before the listener closes when stopping.
@@ -212,6 +217,18 @@ impl Check {
             self.0.push(format!("{name}: {text:?} is not {expected}"));
         }
         value
+    }
+
+    fn networks(&mut self, name: &str, text: &str) -> Vec<IpNet> {
+        let mut networks = Vec::new();
+        for text in list(text) {
+            let single = || text.parse().ok().map(|address: std::net::IpAddr| IpNet::from(address));
+            match text.parse().ok().or_else(single) {
+                Some(network) => networks.push(network),
+                None => self.0.push(format!("{name}: {text:?} is not a network such as 10.0.0.0/8")),
+            }
+        }
+        networks
     }
 
     fn number(&mut self, name: &str, text: &str, range: std::ops::RangeInclusive<u64>) -> u64 {
@@ -247,18 +264,10 @@ impl Flags {
         let addr = check.parse("AOS_EDGE_ADDR", &self.addr, address);
         let admin_addr = check.parse("AOS_EDGE_ADMIN_ADDR", &self.admin_addr, address);
         let log_format = check.parse("AOS_LOG_FORMAT", &self.log_format, "text or json");
-        let mut trusted_proxies = Vec::new();
-        for text in self.trusted_proxies.split(',').map(str::trim).filter(|text| !text.is_empty()) {
-            let single = || text.parse().ok().map(|address: std::net::IpAddr| IpNet::from(address));
-            match text.parse().ok().or_else(single) {
-                Some(network) => trusted_proxies.push(network),
-                None => check
-                    .0
-                    .push(format!("AOS_EDGE_TRUSTED_PROXIES: {text:?} is not a network such as 10.0.0.0/8")),
-            }
-        }
+        let trusted_proxies = check.networks("AOS_EDGE_TRUSTED_PROXIES", &self.trusted_proxies);
+        let proxy_protocol = check.networks("AOS_EDGE_PROXY_PROTOCOL", &self.proxy_protocol);
         let mut tracking_origins = Vec::new();
-        for text in self.tracking_origin.split(',').map(str::trim).filter(|text| !text.is_empty()) {
+        for text in list(&self.tracking_origin) {
             match Origin::parse(text) {
                 Some(origin) => tracking_origins.push(origin),
                 None => check.0.push(format!(
@@ -359,6 +368,7 @@ impl Flags {
             user_agents: file(self.user_agents),
             geoip_db: file(self.geoip_db),
             trusted_proxies,
+            proxy_protocol,
             miss_deadline: Duration::from_millis(miss_ms),
             drain_delay: Duration::from_millis(drain_delay_ms),
             grace: Duration::from_millis(grace_ms),

@@ -39,7 +39,7 @@ pub fn judge(parts: &Parts) -> Judged {
 
 /// The client's address behind a trusted proxy on loopback.
 pub fn client_of(forwarded: &[&str]) -> IpAddr {
-    let addresses = Addresses::new(None, vec![IpAddr::from(Ipv4Addr::LOCALHOST).into()]);
+    let addresses = Addresses::new(None, vec![IpAddr::from(Ipv4Addr::LOCALHOST).into()], Vec::new());
     addresses.client_of(Ipv4Addr::LOCALHOST.into(), forwarded.iter().copied())
 }
 

@@ -33,6 +33,7 @@ mod links;
 mod listener;
 mod metrics;
 mod pages;
+mod proxy_protocol;
 mod redirect;
 mod redis;
 mod route;
@@ -146,6 +147,7 @@ impl Edge {
             addresses: addresses::Addresses::new(
                 config.connections_per_address,
                 config.trusted_proxies.clone(),
+                config.proxy_protocol.clone(),
             ),
             knowledge,
             signatures,

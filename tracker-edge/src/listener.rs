@@ -8,14 +8,17 @@
 //! can take turns at them, and a restart refuses nobody: sockets of our own would take with them whoever
 //! waited in their backlog when they close.
 
+use crate::connections::{Guard, Phase};
 use crate::runtime::Worker;
-use crate::{http, tls};
+use crate::socket::Watched;
+use crate::{http, proxy_protocol, tls};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use std::io;
-use std::net::{SocketAddr, TcpListener as StdListener};
+use std::net::{IpAddr, SocketAddr, TcpListener as StdListener};
 use std::os::fd::FromRawFd;
 use std::rc::Rc;
 use std::time::Duration;
+use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpStream};
 
 /// Connections the kernel holds for us before it refuses more.
@@ -123,7 +126,13 @@ pub(crate) async fn accept(listener: TcpListener, speaks: Speaks, worker: Rc<Wor
 fn admit(worker: &Rc<Worker>, stream: TcpStream, peer: SocketAddr, speaks: Speaks) {
     worker.counters.accepted.add();
     let address = peer.ip().to_canonical();
-    let Some(place) = worker.edge.addresses.enter(address) else {
+    let addresses = &worker.edge.addresses;
+    if addresses.announces(address) {
+        let guard = worker.connections.enter();
+        tokio::task::spawn_local(announced(Rc::clone(worker), stream, address, guard, speaks));
+        return;
+    }
+    let Some(place) = addresses.enter(address) else {
         worker.counters.over_limit.add();
         worker.counters.closed.add();
         return;
@@ -135,6 +144,38 @@ fn admit(worker: &Rc<Worker>, stream: TcpStream, peer: SocketAddr, speaks: Speak
             tokio::task::spawn_local(tls::serve(Rc::clone(worker), stream, address, guard, place));
         }
     }
+}
+
+/// Serves a connection of a load balancer, which says first who the client is. It has as long for that as for a
+/// request; the client's address is the one that counts from there on.
+async fn announced(worker: Rc<Worker>, mut stream: TcpStream, peer: IpAddr, guard: Guard, speaks: Speaks) {
+    let Some(read) = guard.connection.unless_closed(read_announcement(&mut stream)).await else { return };
+    let Ok(client) = read else { return worker.counters.proxy_refused.add() };
+    let place = match client {
+        Some(client) => worker.edge.addresses.enter(client),
+        None => Some(worker.edge.addresses.unlimited()),
+    };
+    let Some(place) = place else { return worker.counters.over_limit.add() };
+    let client = client.unwrap_or(peer);
+    guard.connection.enter(Phase::Request);
+    match speaks {
+        Speaks::Http => {
+            let stream = Watched::new(stream, Rc::clone(&guard.connection));
+            http::run(http::connection(&worker, stream, client, &guard), guard, place).await;
+        }
+        Speaks::Https => tls::serve(worker, stream, client, guard, place).await,
+    }
+}
+
+/// Reads the header and not a byte more.
+async fn read_announcement(stream: &mut TcpStream) -> io::Result<Option<IpAddr>> {
+    let refused = |_| io::Error::from(io::ErrorKind::InvalidData);
+    let mut fixed = [0; proxy_protocol::FIXED_LEN];
+    stream.read_exact(&mut fixed).await?;
+    let mut header = fixed.to_vec();
+    header.resize(fixed.len() + proxy_protocol::rest_len(&fixed).map_err(refused)?, 0);
+    stream.read_exact(header.get_mut(fixed.len()..).unwrap_or_default()).await?;
+    proxy_protocol::client(&header).map_err(refused)
 }
 
 /// Whether an accept failed for want of something that comes back.

@@ -77,6 +77,8 @@ counters! {
     over_limit => "edge_connections_refused_total";
     /// Connections closed because a request, an answer or a pause took too long.
     timed_out => "edge_connections_timed_out_total";
+    /// Connections closed because they had to begin with a PROXY header and did not.
+    proxy_refused => "edge_proxy_headers_refused_total";
     /// Accepts that failed, such as for want of file descriptors.
     accept_errors => "edge_accept_errors_total";
     /// TLS handshakes that ended in a connection.
@@ -161,6 +163,10 @@ fn describe() {
     describe_counter!("edge_connections_closed_total", "Connections closed");
     describe_counter!("edge_connections_refused_total", "Connections of addresses that had too many");
     describe_counter!("edge_connections_timed_out_total", "Connections closed for being too slow or idle");
+    describe_counter!(
+        "edge_proxy_headers_refused_total",
+        "Connections without the PROXY header they must have"
+    );
     describe_counter!("edge_accept_errors_total", "Accepts that failed");
     describe_counter!("edge_tls_handshakes_total", "TLS handshakes, by what became of them");
     describe_counter!("edge_tls_resumed_total", "TLS handshakes that continued an earlier session");

@@ -14,8 +14,17 @@ use crate::process;
 use crate::progress::say;
 
 /// All of them, in the order of the table in `fuzz/README.md`.
-const TARGETS: [&str; 8] =
-    ["head", "frame", "link_record", "domain_record", "agent_keys", "snapshot", "spool", "slat"];
+const TARGETS: [&str; 9] = [
+    "head",
+    "frame",
+    "link_record",
+    "domain_record",
+    "agent_keys",
+    "snapshot",
+    "spool",
+    "proxy_protocol",
+    "slat",
+];
 /// What makes libFuzzer see which code an input reaches.
 const COVERAGE: &str = "-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
     -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \

@@ -9,6 +9,7 @@
 //! - `tls`: the same over TLS: versions, certificates, sessions, floods of handshakes; `tls_client` has the
 //!   clients
 //! - `domains`: custom domains: whose links they serve, over which certificate, and what proves them
+//! - `proxy`: the PROXY protocol: the client is who the load balancer says, and nobody else may say so
 //! - `shutdown`: a stop loses no answer and no click
 //! - `redis_down`: known links keep working without Redis, also after a restart
 //! - `agents`: AI agents that prove who they are
@@ -31,6 +32,7 @@ mod files;
 mod harness;
 mod limits;
 mod miss;
+mod proxy;
 mod redirect;
 mod redis_down;
 mod ship;

@@ -273,6 +273,28 @@ fn hello(client: &Client) -> Vec<u8> {
 }
 
 #[test]
+fn f57_http_2_is_not_on_offer() {
+    let tls = Tls::start();
+    let only = |protocols: &[&[u8]]| Client {
+        alpn: protocols.iter().map(|protocol| protocol.to_vec()).collect(),
+        ..tls.client()
+    };
+    assert!(only(&[b"h2"]).connect(tls.addr(), HOST).is_err(), "no protocol in common");
+    let mut both = only(&[b"h2", b"http/1.1"]).connect(tls.addr(), HOST).unwrap();
+    assert_eq!(both.conn.alpn_protocol(), Some(&b"http/1.1"[..]));
+    assert_eq!(get(&mut both, HOST, &path(1)).status, 302);
+    // Who speaks it all the same is refused as nonsense, at the first bytes.
+    let mut forced = tls.client().connect(tls.addr(), HOST).unwrap();
+    forced.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").unwrap();
+    let mut answer = Vec::new();
+    drop(forced.read_to_end(&mut answer));
+    assert!(
+        answer.is_empty() || answer.starts_with(b"HTTP/1.1 4") || answer.starts_with(b"HTTP/1.1 5"),
+        "{answer:?}"
+    );
+}
+
+#[test]
 fn what_is_no_tls_or_an_old_one_is_refused_at_once() {
     let tls = Tls::start();
     // A hello of TLS 1.0: record, handshake, version, random, no session, one suite, no compression.
