@@ -181,6 +181,12 @@ impl Page {
         self.total
     }
 
+    /// The same where the list is cut off at `to`: of two bounds an index scan may begin at the looser.
+    pub fn below_instant_and(self, to: Option<DateTime<Utc>>) -> (DateTime<Utc>, Uuid) {
+        let below = self.below_instant();
+        to.map_or(below, |to| below.min((to, Uuid::nil())))
+    }
+
     /// Whether rows that [`Self::limit_and_one`] let through end the list.
     pub const fn ends_with<T>(self, rows: &[T]) -> bool {
         rows.len() as i64 <= self.per_page

@@ -323,6 +323,7 @@ pub(crate) async fn list_events(
     (from, to): Span,
     page: Page,
 ) -> Result<Vec<TrackedLine>> {
+    let (below, below_id) = page.below_instant_and(to);
     Ok(sqlx::query_as(
         "SELECT events.id, events.kind, events.affiliate_id AS publisher, events.product_id, events.metadata,
                 events.click_id, verifications.order_id, verifications.conversion_id AS conversion,
@@ -347,8 +348,8 @@ pub(crate) async fn list_events(
     .bind(runtime)
     .bind(from)
     .bind(to)
-    .bind(page.below_instant().0)
-    .bind(page.below_instant().1)
+    .bind(below)
+    .bind(below_id)
     .bind(page.limit_and_one())
     .bind(page.offset())
     .fetch_all(conn)

@@ -304,6 +304,7 @@ pub(crate) async fn list_conversions(
     filter: &Filter<'_>,
     page: Page,
 ) -> Result<Vec<Conversion>> {
+    let (below, below_id) = page.below_instant_and(filter.to);
     // The page is found in an index alone; only its rows are read and joined, however deep it lies.
     let rows: Vec<ConversionRow> = sqlx::query_as(select_conversions!(
         "(SELECT id, advertiser_id
@@ -331,8 +332,8 @@ pub(crate) async fn list_conversions(
     .bind(filter.to)
     .bind(page.limit_and_one())
     .bind(page.offset())
-    .bind(page.below_instant().0)
-    .bind(page.below_instant().1)
+    .bind(below)
+    .bind(below_id)
     .bind(filter.advertiser_id)
     .fetch_all(conn)
     .await?;
