@@ -169,10 +169,11 @@ struct Link {
 }
 
 async fn make_links(cast: &Cast) -> anyhow::Result<Vec<Link>> {
+    let path = format!("/api/partnerships/{}/links", cast.partnership);
     let mut links = Vec::with_capacity(CHANGING);
     for nth in 0..CHANGING {
-        let body = json!({"program_id": cast.program, "destination_url": destination(nth, 0)});
-        let made = cast.affiliate.call("POST", "/api/links", Some(body)).await?;
+        let body = json!({"destination_url": destination(nth, 0)});
+        let made = cast.affiliate.call("POST", &path, Some(body)).await?;
         links.push(Link { id: api::text(&made, "id")?, token: api::text(&made, "token")? });
     }
     Ok(links)
