@@ -174,8 +174,8 @@ async fn write_until_stuck(scene: &mut Scene, stream: &TcpStream) -> anyhow::Res
 
 const HOLDERS: usize = 1_000;
 const HOLDERS_QUICK: usize = 200;
-/// 16 KiB of head, and as much as a connection takes besides.
-const HELD_MAX: u64 = 24 * 1024;
+/// 16 KiB of head, and the 12 KiB a connection may take besides.
+const HELD_MAX: u64 = 28 * 1024;
 
 /// Heads that are too large are refused; many that are never ended take what they are allowed.
 pub(in crate::faults) async fn large_heads(scene: &mut Scene) -> anyhow::Result<()> {
