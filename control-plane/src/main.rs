@@ -135,7 +135,7 @@ async fn migrate(config: &Config) -> anyhow::Result<()> {
     let mut tries = 1;
     while let Err(error) = db::MIGRATOR.run(&mut conn).await {
         let waited = matches!(&error, MigrateError::Execute(cause) | MigrateError::ExecuteMigration(cause, _)
-            if db::is_lock_timeout(cause));
+            if db::is_lock_timeout(cause) || db::is_retryable(cause));
         if !waited || tries == MIGRATION_TRIES {
             return Err(error).context("migration failed");
         }
