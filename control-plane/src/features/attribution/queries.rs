@@ -240,17 +240,17 @@ pub(crate) async fn list_runtimes(
 ) -> Result<Vec<RuntimeLine>> {
     Ok(sqlx::query_as(
         "WITH seen AS (
-             SELECT agent_runtime, sum(events)::BIGINT AS events, sum(recommendations)::BIGINT AS recommendations,
-                    sum(clicks)::BIGINT AS clicks, sum(impressions)::BIGINT AS impressions, count(*) AS publishers
-               FROM (SELECT agent_runtime, affiliate_id, count(*) AS events,
-                            count(*) FILTER (WHERE kind = 'recommendation') AS recommendations,
-                            count(*) FILTER (WHERE kind = 'click') AS clicks,
-                            count(*) FILTER (WHERE kind = 'impression') AS impressions
+             SELECT agent_runtime, sum(events)::BIGINT AS events,
+                    coalesce(sum(events) FILTER (WHERE kind = 'recommendation'), 0)::BIGINT AS recommendations,
+                    coalesce(sum(events) FILTER (WHERE kind = 'click'), 0)::BIGINT AS clicks,
+                    coalesce(sum(events) FILTER (WHERE kind = 'impression'), 0)::BIGINT AS impressions,
+                    count(DISTINCT affiliate_id) AS publishers
+               FROM (SELECT agent_runtime, affiliate_id, kind, count(*) AS events
                        FROM attribution_events
                       WHERE program_id = $1
                         AND ($2::TIMESTAMPTZ IS NULL OR created_at >= $2)
                         AND ($3::TIMESTAMPTZ IS NULL OR created_at < $3)
-                      GROUP BY agent_runtime, affiliate_id) AS by_publisher
+                      GROUP BY agent_runtime, affiliate_id, kind) AS lines
               GROUP BY agent_runtime),
          sold AS (
              SELECT events.agent_runtime, count(verifications.conversion_id) AS orders,
