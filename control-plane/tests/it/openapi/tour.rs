@@ -292,7 +292,14 @@ impl Tour<'_> {
         let delivery = self.delivered(&hook).await;
         self.call(Advertiser, "list_webhook_deliveries", 200, id).await;
         let path = &[("id", hook.as_str()), ("delivery_id", delivery.as_str())];
+        let before = self.last_success(&hook).await;
         self.call(Advertiser, "redeliver_webhook_delivery", 202, path).await;
+        // The replies that follow say when it arrived.
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
+        while self.last_success(&hook).await == before {
+            assert!(std::time::Instant::now() < deadline, "not delivered again");
+            tokio::task::yield_now().await;
+        }
         self.send(Advertiser, "rotate_webhook_secret", 200, id, json!({})).await;
         self.send(
             Advertiser,
@@ -321,6 +328,11 @@ impl Tour<'_> {
         self.call(Advertiser, "verify_domain", 200, id).await;
         self.call(Advertiser, "get_domain", 200, id).await;
         self.call(Advertiser, "delete_domain", 200, id).await;
+    }
+
+    /// When a delivery last reached the webhook.
+    async fn last_success(&self, hook: &str) -> Value {
+        self.advertiser.get(&format!("/api/webhooks/{hook}")).await.expect(200)["last_success_at"].clone()
     }
 
     /// Waits until the webhook's one delivery has arrived; its id.
