@@ -13,13 +13,12 @@ use tokio::net::TcpStream;
 pub(crate) struct Watched {
     stream: TcpStream,
     connection: Rc<Connection>,
-    /// The last byte read, for line ends that span two reads.
-    last: u8,
+    ends: LineEnds,
 }
 
 impl Watched {
     pub(crate) fn new(stream: TcpStream, connection: Rc<Connection>) -> Self {
-        Self { stream, connection, last: 0 }
+        Self { stream, connection, ends: LineEnds::default() }
     }
 }
 
@@ -32,13 +31,8 @@ impl AsyncRead for Watched {
     ) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         let polled = Pin::new(&mut self.stream).poll_read(context, buf);
-        if let Some(read) = buf.filled().get(before..).filter(|read| !read.is_empty()) {
-            if has_bare_line_feed(self.last, read) {
-                self.connection.malformed.set(true);
-            }
-            self.last = read.last().copied().unwrap_or(0);
-            self.connection.received();
-        }
+        let Self { connection, ends, .. } = &mut *self;
+        ends.note(buf.filled().get(before..).unwrap_or_default(), connection);
         polled
     }
 }
@@ -66,10 +60,29 @@ impl AsyncWrite for Watched {
     }
 }
 
+/// What must be remembered of the bytes of a connection: the last one, for line ends that span two reads.
+#[derive(Default)]
+pub(crate) struct LineEnds {
+    last: u8,
+}
+
+impl LineEnds {
+    /// Notes what a read gave, if it gave anything.
+    #[inline]
+    pub(crate) fn note(&mut self, read: &[u8], connection: &Connection) {
+        let Some(&last) = read.last() else { return };
+        if has_bare_line_feed(self.last, read) {
+            connection.malformed.set(true);
+        }
+        self.last = last;
+        connection.received();
+    }
+}
+
 /// Whether a line ends in a line feed alone. The parser takes it for a line end, proxies may not: two
 /// opinions on where a request ends are how requests are smuggled.
 #[inline]
-pub(crate) fn has_bare_line_feed(before: u8, read: &[u8]) -> bool {
+fn has_bare_line_feed(before: u8, read: &[u8]) -> bool {
     let starts_bare = read.first() == Some(&b'\n') && before != b'\r';
     // Without a way out in the middle it is done for sixteen bytes at a time.
     let pairs = read.iter().zip(read.get(1..).unwrap_or_default());

@@ -4,7 +4,7 @@
 //! when they took it.
 
 use crate::connections::Connection;
-use crate::socket::has_bare_line_feed;
+use crate::socket::LineEnds;
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -17,15 +17,14 @@ use tokio_rustls::server::TlsStream;
 pub(super) struct Watched {
     stream: TlsStream<TcpStream>,
     connection: Rc<Connection>,
-    /// The last byte read, for line ends that span two reads.
-    last: u8,
+    ends: LineEnds,
     /// Something was written since buffers were last empty.
     written: bool,
 }
 
 impl Watched {
     pub(super) fn new(stream: TlsStream<TcpStream>, connection: Rc<Connection>) -> Self {
-        Self { stream, connection, last: 0, written: false }
+        Self { stream, connection, ends: LineEnds::default(), written: false }
     }
 }
 
@@ -37,13 +36,8 @@ impl AsyncRead for Watched {
     ) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         let polled = Pin::new(&mut self.stream).poll_read(context, buf);
-        if let Some(read) = buf.filled().get(before..).filter(|read| !read.is_empty()) {
-            if has_bare_line_feed(self.last, read) {
-                self.connection.malformed.set(true);
-            }
-            self.last = read.last().copied().unwrap_or(0);
-            self.connection.received();
-        }
+        let Self { connection, ends, .. } = &mut *self;
+        ends.note(buf.filled().get(before..).unwrap_or_default(), connection);
         polled
     }
 }
