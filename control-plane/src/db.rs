@@ -4,6 +4,7 @@
 //! client that goes away must not leave a lock behind.
 
 pub mod grants;
+pub mod migrate;
 
 use sqlx::Connection;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};

@@ -13,7 +13,6 @@ use control_plane::workers::jobs;
 use control_plane::{App, admin, commands, db, metrics, web};
 use secrecy::ExposeSecret;
 use sqlx::Connection;
-use sqlx::migrate::MigrateError;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use std::process::ExitCode;
 use std::str::FromStr;
@@ -22,10 +21,6 @@ use std::time::Duration;
 const EXIT_CONFIG: u8 = 64;
 /// How long a start waits for Postgres to say how it is set.
 const ASK_FOR: Duration = Duration::from_secs(5);
-/// What waits for a lock during a migration makes everybody behind it wait too: it gives up and comes again.
-const MIGRATION_LOCK_FOR: &str = "2s";
-const MIGRATION_TRIES: u32 = 30;
-const MIGRATION_PAUSE: Duration = Duration::from_secs(1);
 
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
@@ -130,19 +125,9 @@ async fn migrate(config: &Config) -> anyhow::Result<()> {
     let options =
         PgConnectOptions::from_str(config.database_url.expose_secret()).context("AOS_DATABASE_URL")?;
     let options =
-        options.application_name("control-plane migrate").options([("lock_timeout", MIGRATION_LOCK_FOR)]);
+        options.application_name("control-plane migrate").options([("lock_timeout", db::migrate::LOCK_FOR)]);
     let mut conn = PgConnection::connect_with(&options).await.context("cannot reach Postgres")?;
-    let mut tries = 1;
-    while let Err(error) = db::MIGRATOR.run(&mut conn).await {
-        let waited = matches!(&error, MigrateError::Execute(cause) | MigrateError::ExecuteMigration(cause, _)
-            if db::is_lock_timeout(cause) || db::is_retryable(cause));
-        if !waited || tries == MIGRATION_TRIES {
-            return Err(error).context("migration failed");
-        }
-        tracing::info!(tries, "a table is in use; trying again");
-        tries += 1;
-        tokio::time::sleep(MIGRATION_PAUSE).await;
-    }
+    db::migrate::run(&mut conn).await.context("migration failed")?;
     tracing::info!("the schema is up to date");
     let applied = db::grants::apply(&mut conn).await.context("cannot give the roles what they may do")?;
     for change in &applied.changes {

@@ -10,7 +10,7 @@ use std::thread::JoinHandle;
 /// Serializes the making of templates over all test processes.
 const TEMPLATE_LOCK: i64 = 0x0a05_7e57;
 
-pub(super) struct TestDatabase {
+pub(crate) struct TestDatabase {
     name: String,
 }
 
@@ -37,7 +37,8 @@ async fn run(conn: &mut PgConnection, sql: String) {
 }
 
 impl TestDatabase {
-    pub(super) async fn create() -> Self {
+    /// One with the schema of this version.
+    pub(crate) async fn create() -> Self {
         let mut conn = server().connect().await.expect("the test Postgres answers");
         let template = template_name();
         sqlx::query("SELECT pg_advisory_lock($1)").bind(TEMPLATE_LOCK).execute(&mut conn).await.unwrap();
@@ -61,6 +62,19 @@ impl TestDatabase {
         run(&mut conn, format!("CREATE DATABASE {name} TEMPLATE {template} STRATEGY wal_log")).await;
         conn.close().await.unwrap();
         Self { name }
+    }
+
+    /// One with nothing in it.
+    pub(crate) async fn empty() -> Self {
+        let mut conn = server().connect().await.expect("the test Postgres answers");
+        let name = format!("aos_test_{}", shared::id::EventId::generate().uuid().simple());
+        run(&mut conn, format!("CREATE DATABASE {name}")).await;
+        conn.close().await.unwrap();
+        Self { name }
+    }
+
+    pub(crate) async fn connect(&self) -> PgConnection {
+        server().database(&self.name).connect().await.unwrap()
     }
 
     pub(super) fn url(&self) -> String {

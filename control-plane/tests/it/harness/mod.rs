@@ -20,7 +20,7 @@ mod site;
 
 pub(crate) use app::TestApp;
 pub(crate) use client::{Client, Reply};
-pub(crate) use database::setting;
+pub(crate) use database::{TestDatabase, setting};
 pub(crate) use dns::NameServer;
 pub(crate) use edge::{SHARDS, TestSpool};
 pub(crate) use factory::Offer;
