@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::interrupt::Interrupt;
 use crate::layout::Layout;
 use crate::progress::say;
-use crate::servers::{self, Programs, attackers, faketime, rivals, valgrind};
+use crate::servers::{self, Programs, attackers, faketime, monitors, rivals, valgrind};
 
 /// Settings of `lab`.
 #[derive(Clone, Copy, Debug, clap::Args)]
@@ -24,12 +24,16 @@ pub struct Args {
     /// Also look for valgrind, and unpack it privately where it is missing.
     #[arg(long)]
     valgrind: bool,
+    /// Also unpack Prometheus, the exporters and PgBouncer.
+    #[arg(long)]
+    monitors: bool,
 }
 
 /// Prints where the servers' programs are, where their data may go and which account runs them.
 pub fn print(args: Args, servers: &servers::Args, layout: &Layout, interrupt: &Interrupt) -> Result<()> {
     let programs = Programs::ready(servers, layout, interrupt)?;
     let rivals = args.rivals.then(|| rivals::ready(servers, layout, interrupt)).transpose()?;
+    let monitors = args.monitors.then(|| monitors::ready(servers, layout, interrupt)).transpose()?;
     let valgrind = args.valgrind.then(|| valgrind::ready(servers, layout, interrupt)).transpose()?;
     let account = layout.account.as_ref();
     let lab = json!({
@@ -39,6 +43,7 @@ pub fn print(args: Args, servers: &servers::Args, layout: &Layout, interrupt: &I
         "attackers": args.attackers.then(|| attackers::ready(servers, layout, interrupt)).flatten(),
         "rivals": rivals,
         "valgrind": valgrind,
+        "monitors": monitors,
         "home": layout.home,
         "uid": account.map(|account| account.uid),
         "gid": account.map(|account| account.gid),

@@ -9,7 +9,8 @@ use xtask::interrupt::{Interrupt, Interrupted};
 use xtask::layout::Layout;
 use xtask::progress::note;
 use xtask::{
-    cargo, check, clients, faults, fuzz, instructions, lab, peers, process, servers, test, up, upgrade,
+    cargo, check, clients, deploy, faults, fuzz, instructions, lab, peers, process, servers, test, up,
+    upgrade,
 };
 
 /// What a shell expects of a program that SIGINT ended.
@@ -40,6 +41,8 @@ enum Command {
     Peers,
     /// Check format, lints, docs and dependency rules.
     Check,
+    /// Check every file of deploy/ by the program that reads it; say which could not be.
+    CheckDeploy,
     /// Cause the pipeline's faults under load, one after another, and account for every click.
     Faults(faults::Args),
     /// Feed every reader of foreign bytes with what coverage says is new to it.
@@ -96,6 +99,7 @@ fn run(cli: Cli) -> Result<()> {
         Command::Up(args) => up::up(args, &servers, &cargo, &layout, &interrupt),
         Command::Down(args) => up::down(&args, &layout, &interrupt),
         Command::Test(args) => test::test(&args, &servers, &cargo, &layout, &interrupt),
+        Command::CheckDeploy => deploy::check(&servers, &layout, &interrupt),
         Command::Faults(args) => faults::faults(&args, &cargo, &layout, &interrupt),
         Command::Fuzz(args) => fuzz::fuzz(&args, &cargo, &layout, &interrupt),
         Command::Instructions => instructions::instructions(&cargo, &layout, &interrupt),

@@ -173,15 +173,15 @@ impl Tally {
 }
 
 /// The servers of one run.
-struct Bench {
+pub(crate) struct Bench {
     directory: PathBuf,
     run: RunDir,
-    postgres: Postgres,
+    pub(crate) postgres: Postgres,
     redis: Redis,
 }
 
 impl Bench {
-    fn start(layout: &Layout, programs: &Programs, interrupt: &Interrupt) -> Result<Self> {
+    pub(crate) fn start(layout: &Layout, programs: &Programs, interrupt: &Interrupt) -> Result<Self> {
         let directory = layout.home.join(format!("test-{}", std::process::id()));
         layout::create_dir(&directory)?;
         let run = RunDir::new(directory.join("run"));
@@ -233,7 +233,7 @@ impl Bench {
         Ok(())
     }
 
-    fn stop(self, interrupt: &Interrupt) -> Result<()> {
+    pub(crate) fn stop(self, interrupt: &Interrupt) -> Result<()> {
         remove(&self.directory, &self.run, interrupt)
     }
 }

@@ -34,13 +34,17 @@ pub struct Missing {
     pub attackers: bool,
     /// The ACME test server.
     pub pebble: bool,
+    /// Prometheus, exporters and PgBouncer.
+    pub monitors: bool,
 }
 
 /// The rivals' packages: programs, and the modules that are no libraries by name.
 const RIVALS: [&str; 6] =
     ["nginx", "libnginx-mod-http-lua", "lua-resty-core", "lua-resty-lrucache", "haproxy", "varnish"];
 const ATTACKERS: [&str; 2] = ["slowhttptest", "nghttp2-client"];
-/// Programs of both.
+const MONITORS: [&str; 4] =
+    ["prometheus", "prometheus-postgres-exporter", "prometheus-redis-exporter", "pgbouncer"];
+/// Programs of these.
 const TOOLS: [&str; 5] = ["nginx", "haproxy", "varnishd", "slowhttptest", "h2load"];
 
 impl fmt::Display for Missing {
@@ -53,6 +57,7 @@ impl fmt::Display for Missing {
             (self.valgrind, "valgrind"),
             (self.attackers, "slowhttptest and h2load"),
             (self.pebble, "pebble, the ACME test server"),
+            (self.monitors, "Prometheus, its exporters and PgBouncer"),
         ];
         let names: Vec<&str> = names.iter().filter(|(wanted, _)| *wanted).map(|(_, name)| *name).collect();
         f.write_str(&names.join(" and "))
@@ -134,7 +139,9 @@ fn by_hand(missing: Missing) -> String {
     if missing.pebble {
         line.push_str(" pebble");
     }
-    for (wanted, packages) in [(missing.rivals, &RIVALS[..]), (missing.attackers, &ATTACKERS)] {
+    let groups =
+        [(missing.rivals, &RIVALS[..]), (missing.attackers, &ATTACKERS), (missing.monitors, &MONITORS)];
+    for (wanted, packages) in groups {
         for package in packages.iter().filter(|_| wanted) {
             line.push(' ');
             line.push_str(package);
@@ -219,6 +226,9 @@ impl<'a> Apt<'a> {
         if missing.attackers {
             wanted.extend(ATTACKERS.map(str::to_owned));
         }
+        if missing.monitors {
+            wanted.extend(MONITORS.map(str::to_owned));
+        }
         if missing.valgrind {
             wanted.push("valgrind".to_owned());
         }
@@ -297,6 +307,8 @@ fn libraries(plan: &str) -> Vec<String> {
     plan.lines()
         .filter_map(|line| line.strip_prefix("Inst ")?.split_whitespace().next())
         .filter(|name| name.starts_with("lib") && !["-perl", "-dev"].iter().any(|end| name.ends_with(end)))
+        // Scripts for the pages of Prometheus are no libraries.
+        .filter(|name| !name.starts_with("libjs-"))
         // The just-in-time compiler (a quarter of the download) is switched off here, and loaded lazily.
         .filter(|name| !name.starts_with("libllvm") && !name.starts_with("libz3"))
         .map(str::to_owned)
@@ -335,7 +347,10 @@ fn programs(packages: &Path) -> Vec<PathBuf> {
     let wanted = |path: &PathBuf| {
         let in_postgres = path.starts_with(packages.join("usr/lib/postgresql"));
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        in_postgres || name.starts_with("redis-") || TOOLS.contains(&name)
+        in_postgres
+            || name.starts_with("redis-")
+            || TOOLS.contains(&name)
+            || super::monitors::PROGRAMS.contains(&name)
     };
     directories.iter().flat_map(|directory| entries(directory)).filter(wanted).collect()
 }

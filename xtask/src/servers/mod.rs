@@ -8,6 +8,7 @@ pub mod attackers;
 pub mod faketime;
 pub mod find;
 pub mod install;
+pub mod monitors;
 pub mod pebble;
 pub mod ports;
 pub mod postgres;
