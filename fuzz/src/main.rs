@@ -56,6 +56,9 @@ fn main() -> io::Result<()> {
     put("proxy_protocol", "v4", &proxy)?;
     proxy[12] = 0x20;
     put("proxy_protocol", "local", &proxy)?;
+    // A preface; then SETTINGS, a request, a reset, in pieces of five bytes.
+    let http2 = b"\x05PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0\0\0\x03\x01\x05\0\0\0\x01\x82\x87\x84\0\0\x04\x03\0\0\0\0\x01\0\0\0\x08";
+    put("http2", "reset", http2)?;
     put("domain_record", "change", &[0, 1, 2, 3])?;
     let snapshot = fuzz::folder().join("links.snapshot");
     tracker_edge::fuzzing::save_snapshot(&snapshot, &links)?;

@@ -59,6 +59,9 @@ pub struct Flags {
     /// PEM files with the private keys of AOS_EDGE_TLS_CERT, in the same order
     #[arg(long, env = "AOS_EDGE_TLS_KEY", default_value = "")]
     tls_key: String,
+    /// Whether clients may speak HTTP/2 over TLS: true or false
+    #[arg(long, env = "AOS_EDGE_TLS_HTTP2", default_value = "true")]
+    tls_http2: String,
     /// Address that serves /metrics, /ready and /live; keep it private
     #[arg(long, env = "AOS_EDGE_ADMIN_ADDR", default_value = "127.0.0.1:9080")]
     admin_addr: String,
@@ -162,6 +165,8 @@ pub struct Config {
     pub tls_addr: Option<SocketAddr>,
     /// Files of certificates and their keys.
     pub(crate) tls_pairs: Vec<Pair>,
+    /// Whether HTTP/2 is offered over TLS.
+    pub tls_http2: bool,
     /// Listening sockets this process was started with; none when it opens its own.
     pub(crate) inherited: Vec<Speaks>,
     /// Where operators look.
@@ -293,6 +298,7 @@ impl Flags {
             check.parse("AOS_EDGE_SPOOL_STRICT", &self.spool_strict, yes_or_no).unwrap_or_default();
         let allow_eviction =
             check.parse("AOS_EDGE_ALLOW_EVICTION", &self.allow_eviction, yes_or_no).unwrap_or_default();
+        let tls_http2 = check.parse("AOS_EDGE_TLS_HTTP2", &self.tls_http2, yes_or_no).unwrap_or_default();
         let snapshot_seconds = check.number("AOS_EDGE_SNAPSHOT_SECONDS", &self.snapshot_seconds, 1..=86_400);
         let links_mib = check.number("AOS_EDGE_LINKS_MIB", &self.links_mib, 8..=1_048_576) as usize;
         let connections = check.number("AOS_EDGE_CONNECTIONS", &self.connections, 1..=10_000_000) as usize;
@@ -353,6 +359,7 @@ impl Flags {
             addr,
             tls_addr,
             tls_pairs,
+            tls_http2,
             inherited,
             admin_addr,
             spool,

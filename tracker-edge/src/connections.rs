@@ -20,7 +20,8 @@ use tokio::sync::Notify;
 pub(crate) const TICK: Duration = Duration::from_millis(500);
 /// 4.5 s to send a request, so that with the sweep's delay it is closed within 5.
 const REQUEST_TICKS: u32 = 9;
-/// 1 s for the first byte of a connection that was taken just before a stop: it may well be on its way.
+/// 1 s for the first request of a connection that was taken just before a stop: it may well be on its way. As long for a
+/// client of HTTP/2 that has nothing in hand to say that it knows of the stop; one of HTTP/1.1 is not asked.
 const FRESH_TICKS_FINISHING: u32 = 2;
 /// 10 s to take an answer; the kernel gives up after 5 s without any progress.
 const ANSWER_TICKS: u32 = 20;
@@ -70,6 +71,22 @@ impl Connection {
     pub(crate) fn enter(&self, phase: Phase) {
         self.phase.set(phase);
         self.since.set(self.tick.get());
+    }
+
+    /// Enters a phase as of an earlier tick.
+    pub(crate) fn enter_since(&self, phase: Phase, since: u32) {
+        self.phase.set(phase);
+        self.since.set(since);
+    }
+
+    /// The current tick.
+    pub(crate) fn now(&self) -> u32 {
+        self.tick.get()
+    }
+
+    /// Whether one that rests since this tick has less time left than a request has.
+    pub(crate) fn rests_long(&self, since: u32) -> bool {
+        self.now().wrapping_sub(since) > IDLE_TICKS - REQUEST_TICKS
     }
 
     /// Bytes came in: the start of a request, unless one is in hand or coming already.
@@ -125,6 +142,7 @@ impl Connection {
             Phase::Request if finishing && self.fresh.get() => FRESH_TICKS_FINISHING,
             Phase::Request => REQUEST_TICKS,
             Phase::Answer => ANSWER_TICKS,
+            Phase::Idle if finishing => FRESH_TICKS_FINISHING,
             Phase::Idle => idle_ticks,
         };
         now.wrapping_sub(self.since.get()) >= limit

@@ -1,4 +1,5 @@
-//! hyper's settings, and a request's way to its answer: the hot path, top to bottom.
+//! hyper's settings, and a request's way to its answer: the hot path, top to bottom. Requests over HTTP/2 come from
+//! [`crate::http2`] and go the same way from [`Service::answer`].
 //!
 //! One connection is one task on its worker's thread. What hyper lets pass and must not is refused here:
 //! a missing, repeated or invalid `Host`, a target of a form its method does not have or of another host, any
@@ -135,10 +136,27 @@ impl hyper::service::Service<Request<Incoming>> for Service {
 
     #[inline]
     fn call(&self, request: Request<Incoming>) -> Pending {
-        self.connection.enter(Phase::Answer);
         let (parts, body) = request.into_parts();
-        let head = Head::read(&parts.headers);
         let close = !body.is_end_stream() || self.worker.draining.get();
+        self.answer(parts, close)
+    }
+}
+
+impl Service {
+    pub(crate) fn new(worker: &Rc<Worker>, peer: IpAddr, guard: &Guard) -> Self {
+        Self {
+            worker: Rc::clone(worker),
+            connection: Rc::clone(&guard.connection),
+            peer,
+            behind_proxy: worker.edge.addresses.is_trusted(peer),
+        }
+    }
+
+    /// A request's answer, which says that the connection closes or not. HTTP/2 takes that word out.
+    #[inline]
+    pub(crate) fn answer(&self, parts: Parts, close: bool) -> Pending {
+        self.connection.enter(Phase::Answer);
+        let head = Head::read(&parts.headers);
         let ready = |answer| Pending::Ready(Cell::new(Some(answer)));
         if self.connection.malformed.get() || !head.is_sound(&parts) {
             self.worker.counters.refused.add();
@@ -193,16 +211,13 @@ impl hyper::service::Service<Request<Incoming>> for Service {
             None => Pending::Later(Box::pin(missed(Rc::clone(&self.worker), click, parts))),
         }
     }
-}
 
-impl Service {
-    fn new(worker: &Rc<Worker>, peer: IpAddr, guard: &Guard) -> Self {
-        Self {
-            worker: Rc::clone(worker),
-            connection: Rc::clone(&guard.connection),
-            peer,
-            behind_proxy: worker.edge.addresses.is_trusted(peer),
-        }
+    /// The answer to a request for a host that its connection is not for.
+    pub(crate) fn misdirected(&self, parts: Parts) -> Pending {
+        self.connection.enter(Phase::Answer);
+        self.worker.counters.refused.add();
+        let page = page(&self.worker, &self.worker.edge.pages.misdirected, parts, false);
+        Pending::Ready(Cell::new(Some(page)))
     }
 
     /// The client's address: the peer's, or what a proxy of ours says.

@@ -1,7 +1,7 @@
 //! The data plane: answers a tracking link with its redirect and remembers the click.
 //!
 //! The map, in the order of a request: [`listener`] takes the connection, over [`tls`] if it is the TLS
-//! one, [`http`] the request, [`route`]
+//! one, [`http`] the request (of HTTP/2 from [`http2`]), [`route`]
 //! says what it asks for, [`links`] which link that is, [`redirect`] where it leads, and [`clicks`] keeps
 //! the click in the spool before the answer is written. Beside them: [`connections`] ends what is slow,
 //! [`addresses`] what is too much, [`domains`] are hosts of customers, [`acme`] what proves them, [`pages`] are the answers that are no redirects, [`metrics`] counts,
@@ -29,6 +29,7 @@ mod files;
 pub mod fuzzing;
 mod head;
 mod http;
+mod http2;
 mod links;
 mod listener;
 mod metrics;
@@ -133,7 +134,8 @@ impl Edge {
         domains::snapshot::load(&domains);
         let (challenges, challenge_asker) = acme::Challenges::new();
         let tls = if config.tls_addr.is_some() || config.inherited.contains(&Speaks::Https) {
-            let tls = Tls::new(&config.tls_pairs, Arc::clone(&domains)).map_err(StartError::Certificates)?;
+            let tls = Tls::new(&config.tls_pairs, Arc::clone(&domains), config.tls_http2)
+                .map_err(StartError::Certificates)?;
             files.extend(tls.certificates.watched());
             Some(tls)
         } else {

@@ -95,6 +95,12 @@ counters! {
     tls_13 => "edge_tls_protocol_total", "protocol" = "TLS1.3";
     /// TLS connections closed.
     tls_closed => "edge_tls_connections_closed_total";
+    /// Connections whose client chose HTTP/2.
+    http2_connections => "edge_http2_connections_total";
+    /// Requests over HTTP/2.
+    http2_requests => "edge_http2_requests_total";
+    /// HTTP/2 connections closed because they sent too much that is no request.
+    floods => "edge_http2_floods_total";
     /// Requests whose handling panicked.
     panics => "edge_panics_total";
 }
@@ -184,6 +190,12 @@ fn describe() {
     describe_counter!("edge_domain_changes_total", "Records of custom domains taken over");
     describe_counter!("edge_domain_unreadable_total", "Records of custom domains that could not be read");
     describe_counter!("edge_domain_unusable_total", "Certificates of custom domains that cannot be used");
+    describe_counter!("edge_http2_connections_total", "TLS connections whose client chose HTTP/2");
+    describe_counter!("edge_http2_requests_total", "Requests over HTTP/2; all others came over HTTP/1.1");
+    describe_counter!(
+        "edge_http2_floods_total",
+        "HTTP/2 connections closed for resets and frames without requests"
+    );
     describe_counter!("edge_panics_total", "Requests whose handling panicked");
     describe_counter!(
         "edge_link_questions_total",

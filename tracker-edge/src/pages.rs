@@ -21,6 +21,7 @@ pub(crate) struct Pages {
     pub(crate) prefetch: Page,
     pub(crate) bad_request: Page,
     pub(crate) uri_too_long: Page,
+    pub(crate) misdirected: Page,
 }
 
 impl Pages {
@@ -76,6 +77,13 @@ impl Pages {
                 "The address is too long",
                 "Addresses of tracking links have at most 2,048 characters.",
                 "Shorten the values of sub1 to sub5.",
+            ),
+            misdirected: page(
+                StatusCode::MISDIRECTED_REQUEST,
+                "invalid_value",
+                "This connection is for another site",
+                "The connection's certificate is not the one of the host asked for.",
+                "Open a connection for this host and send the same request again.",
             ),
         }
     }

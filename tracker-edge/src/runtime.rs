@@ -12,6 +12,7 @@ use crate::clicks::{Knowledge, Recorder};
 use crate::connections::{Connections, TICK};
 use crate::domains::Domains;
 use crate::http;
+use crate::http2::Http2;
 use crate::links::shard::Scratch;
 use crate::links::{self, Links};
 use crate::listener::{self, Speaks};
@@ -58,6 +59,7 @@ pub(crate) struct Worker {
     pub(crate) scratch: RefCell<Box<Scratch>>,
     pub(crate) connections: Rc<Connections>,
     pub(crate) http: http1::Builder,
+    pub(crate) http2: Http2,
     /// Answers close their connection: the edge is about to stop.
     pub(crate) draining: Cell<bool>,
     pub(crate) stop_accepting: CancellationToken,
@@ -94,6 +96,7 @@ pub(crate) fn work(start: Start) -> io::Result<()> {
             signature_budget: Budget::default(),
             scratch: RefCell::new(links::scratch()),
             http: http::builder(),
+            http2: Http2::new(),
             draining: Cell::new(false),
             stop_accepting: start.stop_accepting,
         });

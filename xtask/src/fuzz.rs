@@ -14,7 +14,7 @@ use crate::process;
 use crate::progress::say;
 
 /// All of them, in the order of the table in `fuzz/README.md`.
-const TARGETS: [&str; 9] = [
+const TARGETS: [&str; 10] = [
     "head",
     "frame",
     "link_record",
@@ -23,6 +23,7 @@ const TARGETS: [&str; 9] = [
     "snapshot",
     "spool",
     "proxy_protocol",
+    "http2",
     "slat",
 ];
 /// What makes libFuzzer see which code an input reaches.

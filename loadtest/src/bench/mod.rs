@@ -6,7 +6,7 @@
 //! is said to be recorded is counted. CPU time per request is the figure to trust; requests per second also
 //! measure the load's own core.
 
-mod cpu;
+pub(crate) mod cpu;
 mod edge;
 pub(crate) mod floor;
 pub(crate) mod instructions;

@@ -1,6 +1,8 @@
 //! The faults, in the order of their numbers in the fault matrix.
 
-use super::inject::{clients, control, crowds, edge, failover, frames, links, postgres, redis, time, tls};
+use super::inject::{
+    clients, control, crowds, edge, failover, frames, http2, links, postgres, redis, time, tls,
+};
 use super::scene::Scene;
 use crate::stack::disk::Disk;
 use crate::stack::ground::Ground;
@@ -528,6 +530,14 @@ pub(super) const CATALOGUE: &[Fault] = &[
             Box::pin(tls::handshakes(scene))
         })
     },
+    Fault {
+        timed: false,
+        needs: &[Need::Attackers],
+        prepare: Some(with_tls),
+        ..fault("f57_http2_floods", "HTTP/2 clients that ask for nothing, of eight kinds; h2load", |scene| {
+            Box::pin(http2::floods(scene))
+        })
+    },
     tested(
         "f58_corpus",
         "nearly 900 malformed and unusual requests; behind proxies by `loadtest corpus`",
@@ -554,8 +564,7 @@ mod tests {
     #[test]
     fn every_fault_of_the_pipeline_has_its_row() {
         // By `bench`: a ratio of throughputs is nothing a machine under load can tell.
-        // The edge speaks no HTTP/2.
-        let elsewhere = [57, 59];
+        let elsewhere = [59];
         for number in (1..=62).filter(|number| !elsewhere.contains(number)) {
             let prefix = format!("f{number:02}_");
             assert!(CATALOGUE.iter().any(|fault| fault.name.starts_with(&prefix)), "{prefix} is missing");

@@ -1,4 +1,4 @@
-//! TLS 1.2 and 1.3 in front of [`crate::http`]: handshakes, their limits, and sessions that go on.
+//! TLS 1.2 and 1.3 in front of [`crate::http`] and [`crate::http2`]: handshakes, their limits, and sessions that go on.
 //!
 //! What must stay true: no early data, since a replayed GET would be a second click. A connection counts
 //! against every limit before its handshake begins, and has as long for it as for a request (5 s); one that
@@ -16,6 +16,7 @@ use crate::addresses::Place;
 use crate::connections::{Guard, Phase};
 use crate::domains::Domains;
 use crate::http;
+use crate::http2;
 use crate::runtime::Worker;
 use certificates::{Certificates, Pair};
 use rustls::crypto::ring;
@@ -34,6 +35,8 @@ use tokio_rustls::server::TlsStream;
 
 /// Handshakes at a time, over all workers: what a flood of them may take of memory.
 const HANDSHAKES_MAX: usize = 256;
+/// What a client that wants HTTP/2 says.
+const H2: &[u8] = b"h2";
 /// TLS 1.2 sessions kept for clients without tickets; about 200 bytes each.
 const SESSIONS_MAX: usize = 4096;
 
@@ -46,7 +49,7 @@ pub(crate) struct Tls {
 
 impl Tls {
     /// Reads the certificates; why they cannot be used otherwise.
-    pub(crate) fn new(pairs: &[Pair], domains: Arc<Domains>) -> Result<Self, String> {
+    pub(crate) fn new(pairs: &[Pair], domains: Arc<Domains>, http2: bool) -> Result<Self, String> {
         let certificates = Certificates::read(pairs, domains)?;
         let provider = Arc::new(ring::default_provider());
         let mut config = ServerConfig::builder_with_provider(provider)
@@ -54,7 +57,8 @@ impl Tls {
             .map_err(|error| error.to_string())?
             .with_no_client_auth()
             .with_cert_resolver(Arc::clone(&certificates) as _);
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        let protocols: &[&[u8]] = if http2 { &[H2, b"http/1.1"] } else { &[b"http/1.1"] };
+        config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
         config.ticketer = ring::Ticketer::new().map_err(|error| error.to_string())?;
         config.session_storage = ServerSessionMemoryCache::new(SESSIONS_MAX);
         config.max_early_data_size = 0;
@@ -83,6 +87,10 @@ pub(crate) async fn serve(worker: Rc<Worker>, stream: TcpStream, peer: IpAddr, g
     };
     let _open = Open::count(&worker, stream.get_ref().1);
     guard.connection.enter(Phase::Request);
+    if stream.get_ref().1.alpn_protocol() == Some(H2) {
+        // In a box of its own, so that connections without it are no larger for it.
+        return Box::pin(http2::serve(Rc::clone(&worker), stream, peer, guard, place)).await;
+    }
     let stream = Watched::new(stream, Rc::clone(&guard.connection));
     http::run(http::connection(&worker, stream, peer, &guard), guard, place).await;
 }

@@ -18,7 +18,6 @@ const FORBIDDEN: &[&str] = &[
     "native-tls",
     "aws-lc-rs",
     "aws-lc-sys",
-    "h2",
 ];
 
 #[test]

@@ -13,14 +13,14 @@ use std::time::{Duration, Instant};
 
 /// The account whose domain it is. Links of `harness` are of advertiser 7 and affiliate 9.
 const OWNER: u32 = 7;
-const DOMAIN: &str = "go.shop.example";
+pub(crate) const DOMAIN: &str = "go.shop.example";
 
 /// Says what a control plane says of custom domains.
-struct Control<'a>(&'a Publisher);
+pub(crate) struct Control<'a>(pub(crate) &'a Publisher);
 
 impl Control<'_> {
     /// Sets the whole and the epoch.
-    fn fill(&self, epoch: &str, records: &[DomainRecord]) {
+    pub(crate) fn fill(&self, epoch: &str, records: &[DomainRecord]) {
         for record in records {
             self.write(record);
         }
@@ -50,7 +50,7 @@ fn domain(host: &str, owner: u32, version: u64) -> DomainRecord {
 }
 
 /// With a certificate, and its bytes.
-fn certified(authority: &Authority, host: &str, version: u64) -> (DomainRecord, Vec<u8>) {
+pub(crate) fn certified(authority: &Authority, host: &str, version: u64) -> (DomainRecord, Vec<u8>) {
     let (chain_pem, key_pem) = authority.issue(&[host], &KeyPair::generate().unwrap());
     let der = Authority::der(&chain_pem);
     let certificate = Certificate { chain_pem, key_pem: key_pem.into(), not_after_unix: 4_000_000_000 };
@@ -62,12 +62,12 @@ fn ask(addr: SocketAddr, host: &str, path: &str) -> Reply {
 }
 
 /// The token alone.
-fn short(key: u64) -> String {
+pub(crate) fn short(key: u64) -> String {
     path(key).replace("/api/track", "")
 }
 
 /// An edge with links 1 (advertiser), 2 (affiliate) and 3 (somebody else's), in which all of them are known.
-fn edge(flags: &[&str]) -> TestEdge {
+pub(crate) fn edge(flags: &[&str]) -> TestEdge {
     let edge = TestEdge::start_with(&[&["--tracking-origin", "https://go.example"], flags].concat());
     let of = |key, advertiser, affiliate| LinkRecord {
         advertiser,

@@ -8,6 +8,8 @@
 //! - `corpus`: hundreds of malformed and unusual requests, each with what must come of it
 //! - `tls`: the same over TLS: versions, certificates, sessions, floods of handshakes; `tls_client` has the
 //!   clients
+//! - `http2`: the same over HTTP/2, and its end; `http2_floods` are clients that ask for nothing, frame by frame;
+//!   `http2_client` has a well-behaved client and one that writes frames by hand
 //! - `domains`: custom domains: whose links they serve, over which certificate, and what proves them
 //! - `proxy`: the PROXY protocol: the client is who the load balancer says, and nobody else may say so
 //! - `shutdown`: a stop loses no answer and no click
@@ -30,6 +32,9 @@ mod dependencies;
 mod domains;
 mod files;
 mod harness;
+mod http2;
+mod http2_client;
+mod http2_floods;
 mod limits;
 mod miss;
 mod proxy;

@@ -9,7 +9,7 @@ use std::net::{IpAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 /// A header that announces this client, with these extensions.
-fn header(client: &str, extensions: &[u8]) -> Vec<u8> {
+pub(crate) fn header(client: &str, extensions: &[u8]) -> Vec<u8> {
     let addresses = match client.parse().unwrap() {
         IpAddr::V4(client) => [&[0x11][..], &client.octets(), &[10, 0, 0, 1, 0x30, 0x39, 1, 0xbb]].concat(),
         IpAddr::V6(client) => [&[0x21][..], &client.octets(), &[0; 20]].concat(),

@@ -9,20 +9,25 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
-const HOST: &str = "go.example";
+pub(crate) const HOST: &str = "go.example";
 
 /// An edge with a certificate for [`HOST`], and who signed it.
-struct Tls {
-    edge: TestEdge,
-    authority: Authority,
-    folder: TempDir,
+pub(crate) struct Tls {
+    pub(crate) edge: TestEdge,
+    pub(crate) authority: Authority,
+    pub(crate) folder: TempDir,
 }
 
 impl Tls {
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
+        Self::start_flags(&[])
+    }
+
+    /// With more flags.
+    pub(crate) fn start_flags(more: &[&str]) -> Self {
         let (authority, folder) = (Authority::new(), tempfile::tempdir().unwrap());
         let files = authority.put(folder.path(), "edge", &[HOST]);
-        Self::start_with(authority, folder, &[&files])
+        Self::start_as(authority, folder, &[&files], more)
     }
 
     fn start_with(authority: Authority, folder: TempDir, files: &[&Files]) -> Self {
@@ -37,11 +42,11 @@ impl Tls {
         Self { edge, authority, folder }
     }
 
-    fn addr(&self) -> SocketAddr {
+    pub(crate) fn addr(&self) -> SocketAddr {
         self.edge.edge.tls_addr().unwrap()
     }
 
-    fn client(&self) -> Client {
+    pub(crate) fn client(&self) -> Client {
         self.authority.client()
     }
 
@@ -279,8 +284,8 @@ fn hello(client: &Client) -> Vec<u8> {
 }
 
 #[test]
-fn f57_http_2_is_not_on_offer() {
-    let tls = Tls::start();
+fn f57_http_2_is_not_on_offer_where_it_is_off() {
+    let tls = Tls::start_flags(&["--tls-http2", "false"]);
     let only = |protocols: &[&[u8]]| Client {
         alpn: protocols.iter().map(|protocol| protocol.to_vec()).collect(),
         ..tls.client()
@@ -290,6 +295,7 @@ fn f57_http_2_is_not_on_offer() {
     assert_eq!(both.conn.alpn_protocol(), Some(&b"http/1.1"[..]));
     assert_eq!(get(&mut both, HOST, &path(1)).status, 302);
     // Who speaks it all the same is refused as nonsense, at the first bytes.
+    let tls = Tls::start();
     let mut forced = tls.client().connect(tls.addr(), HOST).unwrap();
     forced.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").unwrap();
     let mut answer = Vec::new();

@@ -1,7 +1,7 @@
 //! Certificates of a test's own, and clients that verify them.
 
 use crate::harness::{Reply, SOON, connect, parse};
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use rustls::client::Resumption;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{ClientConfig, WebPkiServerVerifier};
@@ -33,6 +33,8 @@ pub(crate) struct Files {
 impl Authority {
     pub(crate) fn new() -> Self {
         let mut params = CertificateParams::default();
+        // Named unlike what it signs: some would take that for signed by itself.
+        params.distinguished_name.push(DnType::CommonName, "authority of a test");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
         Self { issuer }
@@ -70,6 +72,11 @@ impl Authority {
     /// The first certificate of a PEM text.
     pub(crate) fn der(pem: &str) -> Vec<u8> {
         CertificateDer::from_pem_slice(pem.as_bytes()).unwrap().to_vec()
+    }
+
+    /// Its own certificate, as others read it.
+    pub(crate) fn pem(&self) -> String {
+        self.issuer.pem()
     }
 
     /// A client that believes this authority.

@@ -7,6 +7,7 @@ pub(super) mod crowds;
 pub(super) mod edge;
 pub(super) mod failover;
 pub(super) mod frames;
+pub(super) mod http2;
 pub(super) mod links;
 pub(super) mod postgres;
 pub(super) mod redis;

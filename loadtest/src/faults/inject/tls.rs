@@ -58,7 +58,7 @@ pub(in crate::faults) async fn handshakes(scene: &mut Scene) -> anyhow::Result<(
     Ok(())
 }
 
-fn config(tls: &Tls) -> anyhow::Result<Arc<ClientConfig>> {
+pub(super) fn config(tls: &Tls) -> anyhow::Result<Arc<ClientConfig>> {
     let mut roots = RootCertStore::empty();
     roots.add(tls.certificate.clone()).context("no root")?;
     let mut config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
