@@ -12,17 +12,25 @@
 //!
 //! Keys are never removed in place: links that made room are left out when the shard is rebuilt.
 //!
+//! Linear probing needs keys that come in no order of their slots, or in tables of their final size: keys in
+//! order fill a growing table from one end, and every one of them walks past all before it. Each shard therefore
+//! has an order of its own ([`Table::spread`]), so that what one map wrote out in its order another takes in
+//! without any, and what has to go is taken from everywhere.
+//!
 //! A slot's place: bits 0–31 first word in the arena, 32–41 words, 42–57 minute of the last check,
 //! 58 whether it was read since the last eviction.
 
 use super::stored::{self, WORDS_MAX};
 use arc_swap::ArcSwap;
 use shared::LinkKey;
+use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-/// Words of an arena chunk: 64 KiB. More wastes memory in small edges, less splits records.
+/// Words of an arena chunk's addresses: 64 KiB. More wastes memory in small edges, less splits records.
 const CHUNK_WORDS: usize = 16_384;
+/// Words a chunk has: with the counts in front of them it fills its pages and begins no other.
+const CHUNK_ROOM: usize = CHUNK_WORDS - 2 * size_of::<usize>() / size_of::<u32>();
 const CHUNK_BYTES: usize = CHUNK_WORDS * 4;
 const SLOTS_MIN: usize = 16;
 const WORDS_SHIFT: u32 = 32;
@@ -61,6 +69,8 @@ struct Slot {
 }
 
 struct Table {
+    /// An odd number of the shard's own that decides where keys lie.
+    spread: u64,
     slots: Arc<[Slot]>,
     chunks: Box<[OnceLock<Chunk>]>,
 }
@@ -101,8 +111,9 @@ pub(crate) struct Shard {
 }
 
 impl Table {
-    fn with_slots(slots: usize, chunks: usize) -> Self {
+    fn with_slots(spread: u64, slots: usize, chunks: usize) -> Self {
         Self {
+            spread,
             slots: (0..slots.max(SLOTS_MIN)).map(|_| Slot::default()).collect(),
             chunks: (0..chunks.max(1)).map(|_| OnceLock::new()).collect(),
         }
@@ -110,7 +121,8 @@ impl Table {
 
     #[inline]
     fn start(&self, hash: u64) -> usize {
-        ((u128::from(hash << SHARD_BITS) * self.slots.len() as u128) >> 64) as usize
+        let spread = (hash << SHARD_BITS).wrapping_mul(self.spread);
+        ((u128::from(spread) * self.slots.len() as u128) >> 64) as usize
     }
 
     /// The slot of a key, or the free slot where it would be. One is always free.
@@ -158,8 +170,9 @@ fn copy_out(words: &[AtomicU32], scratch: &mut Scratch) -> usize {
 
 impl Shard {
     pub(crate) fn new() -> Self {
+        let spread = RandomState::new().hash_one(()) | 1;
         Self {
-            table: ArcSwap::from_pointee(Table::with_slots(SLOTS_MIN, 1)),
+            table: ArcSwap::from_pointee(Table::with_slots(spread, SLOTS_MIN, 1)),
             writer: Mutex::new(Writer { words: 0, garbage: 0, len: 0 }),
         }
     }
@@ -251,8 +264,7 @@ impl Shard {
         budget: usize,
     ) -> (Arc<Table>, usize) {
         let slots_full = new_key && (writer.len + 1) * 20 > table.slots.len() * 17;
-        let free = CHUNK_WORDS - writer.words % CHUNK_WORDS;
-        let chunk_full = writer.words.is_multiple_of(CHUNK_WORDS) || words > free;
+        let chunk_full = writer.words.is_multiple_of(CHUNK_WORDS) || words > free_words(writer);
         if !slots_full && !chunk_full {
             return (table, 0);
         }
@@ -270,6 +282,7 @@ impl Shard {
         }
         let chunks_needed = (writer.words + words).div_ceil(CHUNK_WORDS) + 1;
         let grown = Table {
+            spread: table.spread,
             slots: if slots_full { grow_slots(&table) } else { Arc::clone(&table.slots) },
             chunks: if chunks_needed > table.chunks.len() {
                 (0..chunks_needed * 2).map(|i| table.chunks.get(i).cloned().unwrap_or_default()).collect()
@@ -324,19 +337,24 @@ impl Shard {
     }
 }
 
+/// Words left in the chunk being written.
+fn free_words(writer: &Writer) -> usize {
+    CHUNK_ROOM.saturating_sub(writer.words % CHUNK_WORDS)
+}
+
 /// Puts bytes into the arena; `None` when it is full for good.
 fn append(writer: &mut Writer, table: &Table, bytes: &[u8]) -> Option<u32> {
     let words = bytes.len() / 4;
-    let free = CHUNK_WORDS - writer.words % CHUNK_WORDS;
-    if words > free {
-        writer.garbage += free;
-        writer.words += free;
+    if words > free_words(writer) {
+        let rest = CHUNK_WORDS - writer.words % CHUNK_WORDS;
+        writer.garbage += rest;
+        writer.words += rest;
     }
     let first = u32::try_from(writer.words).ok()?;
     let chunk = table
         .chunks
         .get(writer.words / CHUNK_WORDS)?
-        .get_or_init(|| (0..CHUNK_WORDS).map(|_| AtomicU32::new(0)).collect());
+        .get_or_init(|| (0..CHUNK_ROOM).map(|_| AtomicU32::new(0)).collect());
     for (word, bytes) in chunk.iter().skip(writer.words % CHUNK_WORDS).zip(bytes.chunks_exact(4)) {
         let value = u32::from_le_bytes(bytes.try_into().expect("chunks of four are four bytes"));
         word.store(value, Ordering::Relaxed);
@@ -347,7 +365,7 @@ fn append(writer: &mut Writer, table: &Table, bytes: &[u8]) -> Option<u32> {
 
 fn grow_slots(table: &Table) -> Arc<[Slot]> {
     // A quarter more each time keeps between 68 and 85 of 100 slots used.
-    let grown = Table::with_slots(table.slots.len() + table.slots.len() / 4 + SLOTS_MIN, 1);
+    let grown = Table::with_slots(table.spread, table.slots.len() + table.slots.len() / 4 + SLOTS_MIN, 1);
     for (key, place) in table.entries() {
         let (slot, _) = grown.find(hash(LinkKey(key)), key);
         slot.place.store(place, Ordering::Relaxed);
@@ -358,27 +376,12 @@ fn grow_slots(table: &Table) -> Arc<[Slot]> {
 
 /// Copies the links into a fresh table: those read since last time first, then others while they fit.
 fn rebuild(writer: &mut Writer, table: &Table, keep_words: usize) -> Table {
-    let mut kept = Vec::with_capacity(writer.len);
-    let (mut words_kept, mut cold) = (0, Vec::new());
-    for (key, place) in table.entries() {
-        let words = (place >> WORDS_SHIFT) as usize & 0x3ff;
-        // Four words of slot go with every record.
-        if place & HIT == 0 {
-            cold.push((key, place));
-        } else if words_kept + words + 4 <= keep_words {
-            words_kept += words + 4;
-            kept.push((key, place));
-        }
-    }
-    for (key, place) in cold {
-        let words = (place >> WORDS_SHIFT) as usize & 0x3ff;
-        if words_kept + words + 4 <= keep_words {
-            words_kept += words + 4;
-            kept.push((key, place));
-        }
-    }
+    let (hot, cold): (Vec<_>, Vec<_>) = table.entries().partition(|(_, place)| place & HIT != 0);
+    let mut kept = Vec::with_capacity(hot.len() + cold.len());
+    let mut words_kept = keep_evenly(hot, keep_words, &mut kept);
+    words_kept += keep_evenly(cold, keep_words - words_kept, &mut kept);
     let chunks = words_kept.div_ceil(CHUNK_WORDS) + 2;
-    let fresh = Table::with_slots(kept.len() + kept.len() / 3 + SLOTS_MIN, chunks + chunks / 2);
+    let fresh = Table::with_slots(table.spread, kept.len() + kept.len() / 3 + SLOTS_MIN, chunks + chunks / 2);
     *writer = Writer { words: 0, garbage: 0, len: 0 };
     // An eviction starts a new round of counting reads; a mere cleaning does not.
     let marks = if keep_words == usize::MAX { !0 } else { !HIT };
@@ -394,3 +397,32 @@ fn rebuild(writer: &mut Writer, table: &Table, keep_words: usize) -> Table {
     }
     fresh
 }
+
+/// Words a link takes: four of slot go with every record.
+const fn cost(place: u64) -> usize {
+    ((place >> WORDS_SHIFT) as usize & 0x3ff) + 4
+}
+
+/// Keeps as many as there is room for, from one end to the other: the first ones alone would lie side by side
+/// in a table, and always the same would have to go. Returns the words they take.
+fn keep_evenly(entries: Vec<(u64, u64)>, room: usize, kept: &mut Vec<(u64, u64)>) -> usize {
+    let all: usize = entries.iter().map(|(_, place)| cost(*place)).sum();
+    if all <= room {
+        kept.extend(entries);
+        return all;
+    }
+    let (mut used, mut passed) = (0, 0);
+    for (key, place) in entries {
+        passed += cost(place);
+        // Its share of the room, so far.
+        if (used + cost(place)) as u128 * all as u128 <= passed as u128 * room as u128 {
+            used += cost(place);
+            kept.push((key, place));
+        }
+    }
+    used
+}
+
+#[cfg(test)]
+#[path = "shard_tests.rs"]
+mod tests;
