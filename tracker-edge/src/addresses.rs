@@ -4,13 +4,25 @@ use dashmap::DashMap;
 use ipnet::IpNet;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
+use tokio::sync::Semaphore;
+
+/// TLS handshakes of one address at a time: a quarter of all, so that one cannot take every place.
+pub(crate) const HANDSHAKES_MAX: usize = 64;
 
 /// Open connections by address. Shared by all workers; touched once per connection, never per request.
 pub(crate) struct Addresses {
-    open: DashMap<IpAddr, u32>,
+    open: DashMap<IpAddr, Open>,
     limit: Option<u32>,
     trusted: Vec<IpNet>,
     announcing: Vec<IpNet>,
+}
+
+/// What one address has open.
+#[derive(Default)]
+struct Open {
+    connections: u32,
+    /// Made at the first TLS connection.
+    handshakes: Option<Arc<Semaphore>>,
 }
 
 /// A connection's place among those of its address; gives it back when dropped.
@@ -43,10 +55,10 @@ impl Addresses {
         let Some(limit) = limit else { return Some(self.unlimited()) };
         let address = network_of(address);
         let mut open = self.open.entry(address).or_default();
-        if *open >= limit {
+        if open.connections >= limit {
             return None;
         }
-        *open += 1;
+        open.connections += 1;
         Some(Place { addresses: Arc::clone(self), address: Some(address) })
     }
 
@@ -73,13 +85,21 @@ impl Addresses {
     }
 }
 
+impl Place {
+    /// The handshakes its address may do at a time; `None` for addresses that are not limited.
+    pub(crate) fn handshakes(&self) -> Option<Arc<Semaphore>> {
+        let mut open = self.addresses.open.get_mut(&self.address?)?;
+        Some(Arc::clone(open.handshakes.get_or_insert_with(|| Arc::new(Semaphore::new(HANDSHAKES_MAX)))))
+    }
+}
+
 impl Drop for Place {
     fn drop(&mut self) {
         if let Some(address) = self.address
             && let dashmap::Entry::Occupied(mut open) = self.addresses.open.entry(address)
         {
-            *open.get_mut() -= 1;
-            if *open.get() == 0 {
+            open.get_mut().connections -= 1;
+            if open.get().connections == 0 {
                 open.remove();
             }
         }

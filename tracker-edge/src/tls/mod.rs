@@ -2,8 +2,8 @@
 //!
 //! What must stay true: no early data, since a replayed GET would be a second click. A connection counts
 //! against every limit before its handshake begins, and has as long for it as for a request (5 s); one that
-//! says nothing does not take one of the [`HANDSHAKES_MAX`] places, which all workers share. Who finds none
-//! free waits, within the same deadline. Nothing here is touched by plain connections.
+//! says nothing does not take one of the [`HANDSHAKES_MAX`] places, which all workers share, and one address has a
+//! quarter of them. Who finds none free waits, within the same deadline. Nothing here is touched by plain connections.
 //!
 //! Sessions are resumed by tickets, sealed with keys of this process alone that all workers share and that
 //! change every six hours, and for TLS 1.2 clients without tickets by a session id, [`SESSIONS_MAX`] of them.
@@ -69,8 +69,13 @@ impl Tls {
         })
     }
 
-    async fn shake_hands(&self, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
+    async fn shake_hands(&self, stream: TcpStream, place: &Place) -> io::Result<TlsStream<TcpStream>> {
         stream.readable().await?;
+        let own = place.handshakes();
+        let _share = match &own {
+            Some(own) => Some(own.acquire().await.map_err(io::Error::other)?),
+            None => None,
+        };
         let _place = self.handshakes.acquire().await.map_err(io::Error::other)?;
         self.acceptor.accept(stream).await
     }
@@ -80,7 +85,7 @@ impl Tls {
 pub(crate) async fn serve(worker: Rc<Worker>, stream: TcpStream, peer: IpAddr, guard: Guard, place: Place) {
     let Some(tls) = &worker.edge.tls else { return };
     let counters = &worker.counters;
-    let stream = match guard.connection.unless_closed(tls.shake_hands(stream)).await {
+    let stream = match guard.connection.unless_closed(tls.shake_hands(stream, &place)).await {
         Some(Ok(stream)) => stream,
         Some(Err(_)) => return counters.tls_failed.add(),
         None => return counters.tls_timed_out.add(),

@@ -109,6 +109,44 @@ fn raw_status(edge: &TestEdge, bytes: &[u8]) -> u16 {
 }
 
 #[test]
+fn f56_one_address_cannot_take_every_handshake() {
+    let (authority, folder) = (Authority::new(), tempfile::tempdir().unwrap());
+    let files = authority.put(folder.path(), "edge", &["go.example"]);
+    let flags = Files::flags(&[&files]);
+    let edge = edge(&flags.each_ref().map(String::as_str));
+    let addr = edge.edge.tls_addr().unwrap();
+    // As many connections as an address may have, each with a hello that is begun and never ended.
+    let begun = [header("192.0.2.1", &[]), b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03".to_vec()].concat();
+    let half: Vec<_> = (0..256)
+        .map(|_| {
+            let mut stream = connect(addr);
+            stream.write_all(&begun).unwrap();
+            stream
+        })
+        .collect();
+    eventually("all have come", || edge.metric("edge_connections_accepted_total") == 256);
+    let whole = |client: &str| {
+        let started = Instant::now();
+        let mut socket = connect(addr);
+        socket.write_all(&header(client, &[])).unwrap();
+        let config = authority.client().config(Resumption::disabled());
+        let name = "go.example".try_into().unwrap();
+        let mut session = rustls::ClientConnection::new(config, name).unwrap();
+        while session.is_handshaking() {
+            session.complete_io(&mut socket).unwrap();
+        }
+        let reply = get(&mut rustls::StreamOwned::new(session, socket), "go.example", &path(1));
+        (reply.status, started.elapsed())
+    };
+    let (status, took) = whole("192.0.2.2");
+    assert_eq!(status, 302);
+    assert!(took < Duration::from_secs(3), "another address does not wait for them: {took:?}");
+    drop(half);
+    eventually("they are gone", || edge.metric("edge_connections_closed_total") >= 257);
+    assert_eq!(whole("192.0.2.1").0, 302, "and places are given back");
+}
+
+#[test]
 fn a_header_may_come_in_pieces_and_takes_no_byte_of_the_request() {
     let edge = edge(&[]);
     let header = header("192.0.2.1", &[0xee, 0, 2, 1, 2]);

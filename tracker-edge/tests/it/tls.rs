@@ -324,6 +324,66 @@ fn what_is_no_tls_or_an_old_one_is_refused_at_once() {
     eventually("counted", || tls.handshakes("failed") == 3);
 }
 
+/// A hello of this version for these cipher suites, such as any client of TLS 1.2 would send.
+fn hello_for(version: u8, suites: &[u16]) -> Vec<u8> {
+    let sized = |bytes: &[u8]| [&(bytes.len() as u16).to_be_bytes(), bytes].concat();
+    let suites: Vec<u8> = suites.iter().flat_map(|suite| suite.to_be_bytes()).collect();
+    // Groups, point formats, signatures: x25519 and P-256, plain points, ECDSA and RSA with SHA-256.
+    let extensions = [
+        &[0, 10, 0, 6, 0, 4, 0, 29, 0, 23][..],
+        &[0, 11, 0, 2, 1, 0],
+        &[0, 13, 0, 8, 0, 6, 4, 3, 8, 4, 4, 1],
+    ]
+    .concat();
+    let body = [&[3, version][..], &[7; 32], &[0], &sized(&suites), &[1, 0], &sized(&extensions)].concat();
+    let message = [&[1, 0], &sized(&body)[..]].concat();
+    [&[0x16, 3, 1], &sized(&message)[..]].concat()
+}
+
+/// The cipher suite the edge takes of these, or its alert.
+fn chosen(addr: SocketAddr, version: u8, suites: &[u16]) -> Result<u16, u8> {
+    let mut stream = connect(addr);
+    stream.write_all(&hello_for(version, suites)).unwrap();
+    let mut head = [0; 5];
+    stream.read_exact(&mut head).unwrap();
+    let mut record = vec![0; usize::from(u16::from_be_bytes([head[3], head[4]]))];
+    stream.read_exact(&mut record).unwrap();
+    if head[0] == 0x15 {
+        return Err(record[1]);
+    }
+    // Type and length, version, random, session.
+    let session = usize::from(record[38]);
+    Ok(u16::from_be_bytes([record[39 + session], record[40 + session]]))
+}
+
+#[test]
+fn nothing_weak_is_on_offer() {
+    let (authority, folder) = (Authority::new(), tempfile::tempdir().unwrap());
+    let ecdsa = authority.put(folder.path(), "ecdsa", &[HOST]);
+    let rsa = authority.put_rsa(folder.path(), "rsa", &[HOST]);
+    let tls = Tls::start_with(authority, folder, &[&ecdsa, &rsa]);
+    // As scanners do: all there are, without what was taken before, until nothing is taken.
+    let mut left: Vec<u16> = [0..=0xff, 0xc000..=0xc0ff, 0xcc00..=0xccff].into_iter().flatten().collect();
+    let mut taken = Vec::new();
+    let refusal = loop {
+        match chosen(tls.addr(), 3, &left) {
+            Ok(suite) => {
+                left.retain(|other| *other != suite);
+                taken.push(suite);
+            }
+            Err(alert) => break alert,
+        }
+    };
+    taken.sort_unstable();
+    // Forward secrecy and authenticated encryption, all of them: AES-128, AES-256 and ChaCha20 for either key.
+    assert_eq!(taken, [0xc02b, 0xc02c, 0xc02f, 0xc030, 0xcca8, 0xcca9]);
+    assert!(matches!(refusal, 40 | 49), "handshake_failure, or no certificate for any of them: {refusal}");
+    // SSL 3.0, TLS 1.0 and 1.1, even with the best suites: protocol_version.
+    for version in 0..=2 {
+        assert_eq!(chosen(tls.addr(), version, &taken), Err(70), "3.{version}");
+    }
+}
+
 #[test]
 fn a_stop_answers_who_is_in_the_middle_of_a_handshake() {
     let (authority, folder) = (Authority::new(), tempfile::tempdir().unwrap());
