@@ -6,6 +6,7 @@
 //! - `hooks`: webhooks to a thousand endpoints beside bad ones, and a worker killed in the middle
 //! - `million`: a million clicks through forty kills and an emptied Redis
 //! - `rolling`: everything behind a load balancer restarted one after another; nothing refused, lost or doubled
+//! - `alerts`: each alert of `deploy/prometheus`, caused in a running system that a Prometheus watches
 //! - `upgrade`: the same from the version before to this one, back, and up again
 //! - `pages`: what every page of the dashboard costs with a million clicks behind it
 //! - `corpus`: malformed and unusual requests through haproxy and nginx, which must agree with the edge
@@ -18,6 +19,7 @@
 //! Traffic goes to loopback only.
 
 mod account;
+mod alerts;
 mod api;
 mod api_scale;
 mod bench;
@@ -68,6 +70,8 @@ enum Command {
     Pages(pages::Args),
     /// Restarts a fleet behind haproxy, one program after another, under load: refused, lost and doubled must be 0.
     Rolling(rolling::Args),
+    /// Causes each alert in a running system that Prometheus watches, mends it, and asks every query of the dashboards.
+    Alerts(alerts::Args),
     /// Upgrades a fleet from the version before, program by program, rolls it back and upgrades it again, under load.
     Upgrade(rolling::upgrade::Args),
     /// Measures the drainer beside a binary COPY of the same rows.
@@ -116,6 +120,7 @@ fn main() -> ExitCode {
         Command::Soak(args) => runtime.block_on(soak::run(&args)),
         Command::Pages(args) => runtime.block_on(pages::run(&args)),
         Command::Rolling(args) => runtime.block_on(rolling::run(&args)),
+        Command::Alerts(args) => runtime.block_on(alerts::run(&args)),
         Command::Upgrade(args) => runtime.block_on(rolling::upgrade::run(&args)),
         Command::Drain(args) => runtime.block_on(drain::run(&args)),
         Command::Track(args) => runtime.block_on(track::run(&args)),

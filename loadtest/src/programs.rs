@@ -101,6 +101,11 @@ impl Program {
         self.env.push((name.to_owned(), value.to_owned()));
     }
 
+    /// Whether it is this program.
+    pub(crate) fn is(&self, name: &str) -> bool {
+        self.name == name
+    }
+
     /// Its process id, while it runs.
     pub(crate) fn id(&self) -> Option<u32> {
         self.child.as_ref().map(Child::id)

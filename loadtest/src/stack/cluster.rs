@@ -176,6 +176,17 @@ impl Cluster {
         self.agreed(2 * MASTERS).await
     }
 
+    /// Starts several killed nodes again; those that were masters last serve their slots, empty.
+    pub(crate) async fn start_all_again(&mut self, nodes: &[usize]) -> anyhow::Result<()> {
+        for node in nodes {
+            self.nodes[*node].start()?;
+        }
+        for node in nodes {
+            self.nodes[*node].ready().await?;
+        }
+        self.agreed(2 * MASTERS).await
+    }
+
     /// The place of the node that serves this key.
     async fn master_of(&self, key: &str) -> anyhow::Result<usize> {
         for (nth, node) in self.nodes.iter().enumerate() {

@@ -25,6 +25,8 @@ pub(crate) struct Lab {
     pub(crate) valgrind: Option<PathBuf>,
     /// The folder the edge's rivals were unpacked in, if asked for.
     pub(crate) rivals: Option<PathBuf>,
+    /// The folder Prometheus and the exporters were unpacked in, if asked for.
+    pub(crate) monitors: Option<PathBuf>,
     home: PathBuf,
     account: Option<(u32, u32)>,
 }
@@ -52,6 +54,7 @@ impl Lab {
             attackers: lab["attackers"].as_str().map(PathBuf::from),
             valgrind: lab["valgrind"].as_str().map(PathBuf::from),
             rivals: lab["rivals"].as_str().map(PathBuf::from),
+            monitors: lab["monitors"].as_str().map(PathBuf::from),
             home: path("home")?,
             account: number("uid").zip(number("gid")),
         })

@@ -384,10 +384,21 @@ impl Stack {
 
     /// Another drainer on the same streams and database, not started yet.
     pub(crate) fn second_drainer(&self) -> anyhow::Result<Program> {
-        let [admin] = free_ports()?;
+        Ok(self.second("control-plane drain", &[])?.0)
+    }
+
+    /// Another process of the control plane, `control-plane ROLE`, with further settings, not started yet; and where
+    /// its API would be.
+    pub(crate) fn second(
+        &self,
+        name: &'static str,
+        further: &[(&'static str, String)],
+    ) -> anyhow::Result<(Program, SocketAddr)> {
+        let [admin, api] = free_ports()?.map(local);
         let mut env = self.control_env.clone();
-        env.push(("AOS_ADMIN_ADDR", local(admin).to_string()));
-        Ok(Program::new("control-plane drain", &self.ground.binaries, &self.folder, local(admin), &env))
+        env.extend([("AOS_ADMIN_ADDR", admin.to_string()), ("AOS_ADDR", api.to_string())]);
+        env.extend_from_slice(further);
+        Ok((Program::new(name, &self.ground.binaries, &self.folder, admin, &env), api))
     }
 
     /// Another edge, on the address given or on one of its own, with a spool of its own; not started yet.

@@ -42,8 +42,13 @@ pub struct Missing {
 const RIVALS: [&str; 6] =
     ["nginx", "libnginx-mod-http-lua", "lua-resty-core", "lua-resty-lrucache", "haproxy", "varnish"];
 const ATTACKERS: [&str; 2] = ["slowhttptest", "nghttp2-client"];
-const MONITORS: [&str; 4] =
-    ["prometheus", "prometheus-postgres-exporter", "prometheus-redis-exporter", "pgbouncer"];
+const MONITORS: [&str; 5] = [
+    "prometheus",
+    "prometheus-node-exporter",
+    "prometheus-postgres-exporter",
+    "prometheus-redis-exporter",
+    "pgbouncer",
+];
 /// Programs of these.
 const TOOLS: [&str; 5] = ["nginx", "haproxy", "varnishd", "slowhttptest", "h2load"];
 

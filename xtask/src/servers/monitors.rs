@@ -1,4 +1,4 @@
-//! What watches: Prometheus with its promtool, the exporters of Postgres and Redis, and PgBouncer, which stands before
+//! What watches: Prometheus with its promtool, the exporters of machines, Postgres and Redis, and PgBouncer, which stands before
 //! Postgres in some deployments. Always our own unpacked ones. Only checks and tests of `deploy/` need them.
 
 use std::path::PathBuf;
@@ -10,8 +10,14 @@ use crate::interrupt::Interrupt;
 use crate::layout::Layout;
 
 /// The programs, as their packages call them.
-pub const PROGRAMS: [&str; 5] =
-    ["prometheus", "promtool", "prometheus-postgres-exporter", "prometheus-redis-exporter", "pgbouncer"];
+pub const PROGRAMS: [&str; 6] = [
+    "prometheus",
+    "promtool",
+    "prometheus-node-exporter",
+    "prometheus-postgres-exporter",
+    "prometheus-redis-exporter",
+    "pgbouncer",
+];
 
 /// The folder they are unpacked in; their programs are in its `bin`.
 pub fn ready(args: &Args, layout: &Layout, interrupt: &Interrupt) -> Result<PathBuf> {

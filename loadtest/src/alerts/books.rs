@@ -1,0 +1,202 @@
+//! What goes wrong with callers, receivers, providers and sums.
+
+use super::answers::Answers;
+use super::scene::Scene;
+use crate::api::Api;
+use crate::stack::ground::free_ports;
+use crate::stack::local;
+use anyhow::{Context, ensure};
+use serde_json::json;
+use shared::{Clock, SystemClock};
+use std::time::{Duration, Instant, SystemTime};
+
+const EVERY: Duration = Duration::from_millis(150);
+const CAUSED_FOR: Duration = Duration::from_secs(100);
+const WEBHOOK_SECRET: &str = "whsec_alerts";
+/// A good directory: the key of RFC 9421's examples.
+const DIRECTORY: &str = r#"{"keys":[{"kty":"OKP","crv":"Ed25519","kid":"example","x":"JrQLj5P_89iXES9-vFgrIy29clF9CC_oPPsw3c5D0bs"}]}"#;
+
+/// Does something again and again until an alert fires.
+async fn until_it_fires<F>(scene: &mut Scene, alert: &str, mut act: impl FnMut() -> F) -> anyhow::Result<()>
+where
+    F: Future<Output = anyhow::Result<()>>,
+{
+    let deadline = Instant::now() + CAUSED_FOR;
+    while !scene.has_fired(alert) {
+        ensure!(Instant::now() < deadline, "{alert} did not fire");
+        act().await?;
+        tokio::time::sleep(EVERY).await;
+    }
+    scene.fires(&[alert]).await
+}
+
+pub(super) async fn without_money(scene: &mut Scene) -> anyhow::Result<()> {
+    let (broke, _) = scene.stack.api()?.sign_up("Broke").await?;
+    until_it_fires(scene, "ManyWithoutMoney", || {
+        let broke = broke.clone();
+        async move {
+            let answer = broke.ask("POST", "/api/subscription/pro", Some(json!({"payment": "wallet"}))).await;
+            let (status, body) = answer.context("no answer")?;
+            ensure!(status == 402, "{status}: {body}");
+            Ok(())
+        }
+    })
+    .await?;
+    scene.mended(&["ManyWithoutMoney"]);
+    Ok(())
+}
+
+pub(super) async fn webhooks(scene: &mut Scene) -> anyhow::Result<()> {
+    let receiver = Answers::start(500).await?;
+    let affiliate = scene.cast.affiliate.clone();
+    affiliate.call("POST", "/api/subscription/pro", Some(json!({}))).await?;
+    let hook = json!({"url": format!("http://{}/", receiver.addr), "events": ["conversion.created"]});
+    affiliate.call("POST", "/api/webhooks", Some(hook)).await?;
+    scene.fires(&["WebhooksFail"]).await?;
+    receiver.now(200, Duration::from_secs(6), "");
+    scene.mended(&["WebhooksFail"]);
+    scene.fires(&["WebhooksLate"]).await?;
+    receiver.now(200, Duration::ZERO, "");
+    scene.mended(&["WebhooksLate"]);
+    Ok(())
+}
+
+/// It fails from the start of the run.
+pub(super) async fn directory(scene: &mut Scene) -> anyhow::Result<()> {
+    scene.fires(&["AgentKeysOld"]).await?;
+    scene.directory.now(200, Duration::ZERO, DIRECTORY);
+    scene.mended(&["AgentKeysOld"]);
+    Ok(())
+}
+
+/// A second API, which takes cards through a provider that is not there.
+pub(super) async fn payments(scene: &mut Scene) -> anyhow::Result<()> {
+    let [nobody] = free_ports()?.map(local);
+    let settings = [
+        ("AOS_STRIPE_SECRET_KEY", "sk_test_alerts".to_owned()),
+        ("AOS_STRIPE_WEBHOOK_SECRET", WEBHOOK_SECRET.to_owned()),
+        ("AOS_STRIPE_PRO_PRICE", "price_alerts".to_owned()),
+        ("AOS_STRIPE_API_BASE", format!("http://{nobody}")),
+    ];
+    let (mut program, api) = scene.stack.second("control-plane serve", &settings)?;
+    program.start()?;
+    program.ready().await?;
+    scene.watch.control(program.admin(), true)?;
+    let url = format!("http://{api}/api/payments/stripe/webhook");
+    let http = reqwest::Client::builder().no_proxy().build()?;
+    let forged = format!("t={},v1={}", seconds(), "0".repeat(64));
+    http.post(&url).header("stripe-signature", forged).body("{}").send().await?;
+    let at = seconds();
+    let signed = sign(scene, &format!("{at}.no event")).await?;
+    let header = format!("t={at},v1={signed}");
+    let reply = http.post(&url).header("stripe-signature", header).body("no event").send().await?;
+    ensure!(reply.status().as_u16() == 400, "a signed event that is none was answered {}", reply.status());
+    scene.fires(&["PaymentEventsForged", "PaymentsDoNotFit"]).await?;
+    scene.mended(&["PaymentEventsForged", "PaymentsDoNotFit"]);
+    let payer = Api::new(&format!("http://{api}"))?.with_key(scene.cast.advertiser.key().unwrap_or_default());
+    until_it_fires(scene, "PaymentProviderAway", || {
+        let payer = payer.clone();
+        async move {
+            payer.ask("POST", "/api/wallet/topup", Some(json!({"amount": 5}))).await.context("no answer")?;
+            Ok(())
+        }
+    })
+    .await?;
+    scene.mended(&["PaymentProviderAway"]);
+    // Left running until what was counted is over: series that vanish would end the alerts as well.
+    scene.keep(program);
+    Ok(())
+}
+
+fn seconds() -> u64 {
+    SystemTime::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_secs())
+}
+
+/// HMAC-SHA256 with the endpoint's secret, of what Postgres has of it.
+async fn sign(scene: &Scene, text: &str) -> anyhow::Result<String> {
+    let mut key = WEBHOOK_SECRET.as_bytes().to_vec();
+    key.resize(64, 0);
+    let padded = |with: u8| key.iter().map(|byte| byte ^ with).collect::<Vec<u8>>();
+    let inner = [padded(0x36), text.as_bytes().to_vec()].concat();
+    Ok(sqlx::query_scalar("SELECT encode(sha256($1 || sha256($2)), 'hex')")
+        .bind(padded(0x5c))
+        .bind(inner)
+        .fetch_one(&scene.database().await?)
+        .await?)
+}
+
+pub(super) async fn no_payouts(scene: &mut Scene) -> anyhow::Result<()> {
+    let [nobody] = free_ports()?.map(local);
+    scene.watch.payouts(Some(nobody))?;
+    scene.fires(&["PayoutsDown"]).await?;
+    scene.watch.payouts(None)?;
+    scene.mended(&["PayoutsDown"]);
+    Ok(())
+}
+
+/// Writes what `reconcile --metrics` says where the exporter reads it, as `affiliateos-reconcile.service` does.
+fn reconcile(scene: &Scene) -> anyhow::Result<std::path::PathBuf> {
+    let arguments = ["reconcile", "--metrics", "--log", "error"];
+    let (_, said) = scene.stack.control_plane.outcome(&arguments)?;
+    ensure!(said.contains("cp_reconcile_broken_rules"), "reconcile said: {said}");
+    let file = scene.watch.text_folder().join("affiliateos-reconcile.prom");
+    let draft = file.with_extension("new");
+    std::fs::write(&draft, said)?;
+    std::fs::rename(&draft, &file)?;
+    Ok(file)
+}
+
+pub(super) async fn planted(scene: &mut Scene) -> anyhow::Result<()> {
+    const ALERTS: [&str; 3] = ["ClicksUnaccounted", "BooksDoNotBalance", "ReconcileFindsLoss"];
+    let database = scene.database().await?;
+    reconcile(scene)?;
+    let change = |by: &str| {
+        let row = "(SELECT spool FROM spools ORDER BY stored DESC LIMIT 1)";
+        sqlx::AssertSqlSafe(format!("UPDATE spools SET stored = stored {by} WHERE spool = {row}"))
+    };
+    // A bug that loses a thousand clicks, which nothing but the sums would tell.
+    sqlx::raw_sql(change("- 1000")).execute(&database).await?;
+    let file = reconcile(scene)?;
+    scene.fires(&ALERTS).await?;
+    sqlx::raw_sql(change("+ 1000")).execute(&database).await?;
+    reconcile(scene)?;
+    scene.mended(&ALERTS);
+    let old = SystemTime::from(SystemClock.now()) - Duration::from_hours(3);
+    std::fs::File::options().append(true).open(&file)?.set_modified(old)?;
+    scene.fires(&["ReconcileStale"]).await?;
+    reconcile(scene)?;
+    scene.mended(&["ReconcileStale"]);
+    Ok(())
+}
+
+/// A row as a claim leaves it, with a renewal that never came.
+pub(super) async fn domains(scene: &mut Scene) -> anyhow::Result<()> {
+    const ALERTS: [&str; 1] = ["DomainCertificatesExpire"];
+    let database = scene.database().await?;
+    let row = "INSERT INTO domains (id, agent_id, host, status, verified_at, checked_at, check_at, waiting_since,
+                                    chain_pem, sealed_key, issued_at, renew_at, expires_at, created_at, updated_at)
+               SELECT gen_random_uuid(), $1::UUID, $2 || nth || '.example', $3, now(), now(), $4, now(),
+                      chain, sealed, now(), now() + INTERVAL '1 day', now() + expires, now(), now()
+                 FROM generate_series(1, $5) AS nth,
+                      (VALUES ($6::TEXT, $7::BYTEA, $8::INTERVAL)) AS certificate (chain, sealed, expires)";
+    let now = SystemClock.now();
+    let owner = &scene.cast.affiliate_id;
+    let plant =
+        |host: &'static str, status: &'static str, check_at, count: i32, with: Option<&'static str>| {
+            sqlx::query(row)
+                .bind(owner.clone())
+                .bind(host)
+                .bind(status)
+                .bind(check_at)
+                .bind(count)
+                .bind(with)
+                .bind(with.map(str::as_bytes))
+                .bind(with.map(|_| sqlx::postgres::types::PgInterval { days: 3, ..Default::default() }))
+        };
+    let later = Some(now + chrono::TimeDelta::days(1));
+    plant("expires", "active", later, 1, Some("not read in this run")).execute(&database).await?;
+    scene.fires(&ALERTS).await?;
+    sqlx::raw_sql("DELETE FROM domains").execute(&database).await?;
+    scene.mended(&ALERTS);
+    Ok(())
+}

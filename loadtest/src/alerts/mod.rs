@@ -1,0 +1,210 @@
+//! `alerts`: a real Prometheus watches a real system under load, by the rules of `deploy/prometheus/alerts.yml` with
+//! shorter times (a minute is a second; expressions and thresholds stay). Every alert is caused by what it is about,
+//! must fire, and must end when the cause is mended. One that is not caused here is named, with the reason.
+//!
+//! Alerts of one cause are caused together, and an alert may end while the next is caused: most of the time of a run is
+//! thresholds in seconds that cannot be shortened.
+
+mod answers;
+mod books;
+mod clicks;
+mod dashboards;
+mod rules;
+mod scene;
+mod stores;
+mod watch;
+
+use crate::say;
+use crate::stack::ground::Ground;
+use crate::stack::{DiskFor, Options, Stack};
+use answers::Answers;
+use scene::Scene;
+use std::collections::BTreeSet;
+use std::pin::Pin;
+use std::time::Duration;
+
+/// Settings of `alerts`.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Only causes whose name begins so.
+    names: Vec<String>,
+    /// Lists the causes and what they are to set off.
+    #[arg(long)]
+    list: bool,
+}
+
+type Causing<'a> = Pin<Box<dyn Future<Output = anyhow::Result<()>> + Send + 'a>>;
+
+/// Something that goes wrong, and the alerts that must tell.
+struct Cause {
+    name: &'static str,
+    alerts: &'static [&'static str],
+    /// Causes it, waits for the alerts, and mends it.
+    run: fn(&mut Scene) -> Causing<'_>,
+}
+
+macro_rules! causes {
+    ($($name:literal, $run:path => [$($alert:literal),+];)+) => {
+        &[$(Cause { name: $name, alerts: &[$($alert),+], run: |scene| Box::pin($run(scene)) }),+]
+    };
+}
+
+/// In this order: what comes later may stand on what came before.
+const CAUSES: &[Cause] = causes! {
+    "callers without money", books::without_money => ["ManyWithoutMoney"];
+    "endpoints of webhooks that fail, then dawdle", books::webhooks => ["WebhooksFail", "WebhooksLate"];
+    "a key directory that fails", books::directory => ["AgentKeysOld"];
+    "events and calls of a payment provider", books::payments => ["PaymentEventsForged", "PaymentsDoNotFit", "PaymentProviderAway"];
+    "a payouts-evm that is not there", books::no_payouts => ["PayoutsDown"];
+    "frames nobody can read, of a later version, of nobody", clicks::frames => ["FramesParked", "FramesUnknown", "ClicksOfNobody"];
+    "a record of a later version", clicks::later_record => ["LinksUnreadable"];
+    "more clicks than the disk budget keeps", clicks::small_budget => ["SpoolBudgetSmall"];
+    "an edge with a foreign file, an old certificate and little room", clicks::odd_edge => ["SpoolForeignFiles", "CertificateExpires", "FileStale", "ConnectionsRefused", "AcceptsFail"];
+    "an edge whose clock is wrong", clicks::wrong_clock => ["EdgeClockWrong"];
+    "kill -9 of the edge, and a clone of its disk", clicks::killed_and_copied => ["EdgeDown", "NoEdgeUp", "SpoolShared"];
+    "kill -9 of the control plane", clicks::control_killed => ["ControlPlaneDown", "NoControlPlaneUp", "PipelineUnmeasured"];
+    "Redis set wrongly, full, and without connections", stores::redis_settings => ["RedisMayEvict", "RedisFull", "RedisConnectionsFew", "RedisEvicted"];
+    "kill -9 of Redis for more than a minute", stores::redis_away => ["RedisDown", "EdgeWithoutRedis", "LinkStreamLost", "EdgeNotReady", "RedirectsUnavailable", "DrainFails", "PublishFails", "JobFails", "OutboxOld", "ClicksWaitAtEdge", "RedisLostLinks"];
+    "a full disk below a spool", clicks::disk_full => ["SpoolDegraded", "SpoolDiskFails", "ClicksDeclaredLost", "LossStored"];
+    "a lock on the tables of clicks for more than a minute", stores::locked => ["ApiErrors", "ApiSlow", "WatermarkOld", "FoldLate"];
+    "Postgres: settings, connections, deadlocks, archive", stores::postgres_settings => ["PostgresUnsafe", "PostgresConnectionsFew", "PostgresDeadlocks", "PostgresArchiveFails"];
+    "a transaction that stays open", stores::long_transaction => ["PostgresTransactionLong"];
+    "a day without its partition", stores::undated => ["ClicksUndated"];
+    "sums that do not match, and nobody who reconciles", books::planted => ["ClicksUnaccounted", "BooksDoNotBalance", "ReconcileFindsLoss", "ReconcileStale"];
+    "a certificate of a domain that was not renewed", books::domains => ["DomainCertificatesExpire"];
+    "a database that is restored to a backup", stores::restored => ["PostgresDown", "PayoutsFrozen", "ClicksGone"];
+    "a master of a Redis Cluster and its replica", stores::cluster => ["StreamsAbsent"];
+};
+
+/// What is not caused here, and why. `promtool test rules` fires each on made-up series.
+const NOT_CAUSED: &[(&str, &str)] = &[
+    ("HandlerPanicked", "no request is known that makes a handler panic"),
+    (
+        "RedisBacklog",
+        "an edge sends 64 frames ahead at most: a million clicks in Redis take hundreds of edges",
+    ),
+    (
+        "DrainLags",
+        "a lag that stays: a line slow enough for it (0.8 s each way) does not bring it about in seconds",
+    ),
+    (
+        "ShippingStalls",
+        "an edge asks ever more rarely, every 30 s in the end: often in 15 minutes, not in 15 seconds",
+    ),
+    ("DomainCertificatesFail", "tries are minutes apart, an hour of the rule is one; not brought about here"),
+    ("ClicksOnSilentEdge", "an edge counts as silent after ten minutes; reconcile's tests set the clock"),
+    (
+        "LinksMakeRoom",
+        "a hundred thousand links that are clicked all the time; bench and the cache's tests evict",
+    ),
+    (
+        "RequestsLoseRaces",
+        "requests take locks in one order: five lost races a second were not brought about",
+    ),
+    (
+        "MonthStaysOpen",
+        "needs a clock three days ahead and a closing that fails; closing's tests set the clock",
+    ),
+    ("MoneyToGiveBack", "needs a provider's subscription that is over; the payments' tests have one"),
+    ("UsdcDue", "payouts-evm and a chain are not part of this run; the payouts' tests have both"),
+    ("UsdcStuck", "payouts-evm and a chain are not part of this run"),
+    ("UsdcShort", "payouts-evm and a chain are not part of this run"),
+    ("UsdcNodeAway", "payouts-evm and a chain are not part of this run"),
+    ("UsdcNonceTaken", "payouts-evm and a chain are not part of this run"),
+];
+
+/// Before anything is caused, nothing may fire for so long.
+const QUIET_FOR: Duration = Duration::from_secs(15);
+
+/// Runs; `true` when every alert that is caused fired and ended, and no query of a dashboard is wrong.
+pub(crate) async fn run(args: &Args) -> anyhow::Result<bool> {
+    if args.list {
+        for cause in CAUSES {
+            say(&format!("{}: {}", cause.name, cause.alerts.join(", ")));
+        }
+        return Ok(true);
+    }
+    let ground = Ground::prepare(&["--monitors", "--faketime"]).await?;
+    let directory = Answers::start(500).await?;
+    let mut options = Options { proxies: true, disk: Some((DiskFor::Spool, 24)), ..Options::default() };
+    options.edge.extend(
+        [
+            ("AOS_EDGE_SPOOL_SEGMENT_MIB", "1"),
+            ("AOS_EDGE_SPOOL_MIB", "16"),
+            // A spool for each.
+            ("AOS_EDGE_THREADS", "4"),
+        ]
+        .map(|(name, value)| (name, value.to_owned())),
+    );
+    options.control.extend([
+        ("AOS_EGRESS_ALLOW", "127.0.0.0/8".to_owned()),
+        ("AOS_AGENT_DIRECTORIES", format!("http://{}", directory.addr)),
+        // An authority that is not there.
+        ("AOS_ACME_DIRECTORY", "https://127.0.0.1:1/directory".to_owned()),
+        ("AOS_ACME_CONTACT", "ops@shop.example".to_owned()),
+        ("AOS_EDGE_DOMAIN_TARGET", "edge.shop.example".to_owned()),
+    ]);
+    options.postgres.push("archive_mode=on".to_owned());
+    let stack = Stack::start(&ground, options).await?;
+    let mut scene = Scene::start(stack, directory).await?;
+    let good = play(&mut scene, args).await;
+    let good = scene.end(good).await?;
+    let missing = untold();
+    for name in &missing {
+        say(&format!("WRONG  {name}: nobody says how it is caused, or why it is not"));
+    }
+    Ok(good && missing.is_empty())
+}
+
+async fn play(scene: &mut Scene, args: &Args) -> anyhow::Result<bool> {
+    // A new Redis is found empty, which is told of as if it had lost its links.
+    tokio::time::sleep(QUIET_FOR).await;
+    let early = scene.watch.firing();
+    let mut good = early.iter().all(|alert| alert == "RedisLostLinks");
+    if !good {
+        say(&format!("WRONG  these fire in a system that is well: {}", early.join(", ")));
+    }
+    scene.ended(&["RedisLostLinks"]).await?;
+    for cause in CAUSES {
+        if !args.names.is_empty() && !args.names.iter().any(|name| cause.name.starts_with(name.as_str())) {
+            continue;
+        }
+        say(&format!("{}:", cause.name));
+        scene.begin(cause.name, cause.alerts);
+        if let Err(error) = (cause.run)(scene).await {
+            say(&format!("  failed: {error:#}"));
+            good = false;
+            scene.tidy()?;
+        }
+    }
+    if args.names.is_empty() {
+        for line in dashboards::ask(&scene.watch).await? {
+            say(&format!("WRONG  {line}"));
+            good = false;
+        }
+        for (name, why) in NOT_CAUSED {
+            say(&format!("    -  {name}: not caused: {why}"));
+        }
+    }
+    Ok(good)
+}
+
+/// Alerts of the rules that are neither caused nor named.
+fn untold() -> Vec<&'static str> {
+    let mut told: BTreeSet<&str> = CAUSES.iter().flat_map(|cause| cause.alerts).copied().collect();
+    told.extend(NOT_CAUSED.iter().map(|(name, _)| name));
+    rules::names().into_iter().filter(|name| !told.contains(name)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_alert_is_caused_or_named_and_none_twice() {
+        assert_eq!(untold(), [""; 0]);
+        let mut all: Vec<&str> = CAUSES.iter().flat_map(|cause| cause.alerts).copied().collect();
+        all.extend(NOT_CAUSED.iter().map(|(name, _)| name));
+        assert_eq!(all.len(), rules::names().len(), "one is told twice, or is no alert");
+    }
+}
