@@ -523,6 +523,14 @@ pub(super) const CATALOGUE: &[Fault] = &[
         })
     },
     Fault {
+        // Handshakes one after another take a core from the load, as they do in f56.
+        timed: false,
+        prepare: Some(with_tls),
+        ..fault("f55_idle_tls", "connections that rest over TLS, with HTTP/1.1 and HTTP/2", |scene| {
+            Box::pin(tls::idle(scene))
+        })
+    },
+    Fault {
         // The matrix gives it three times the baseline's p99; it is in the table.
         timed: false,
         prepare: Some(with_tls),

@@ -1,7 +1,7 @@
 //! Floods of HTTP/2 frames that ask for nothing, and h2load, which asks for much.
 
 use super::clients::open_connections;
-use super::tls::config;
+use super::tls;
 use crate::bench::cpu;
 use crate::faults::scene::Scene;
 use crate::stack::Tls;
@@ -79,6 +79,12 @@ fn look(stream: u32, flags: u8) -> Vec<u8> {
     frame(HEADERS, END_HEADERS | flags, stream, &block)
 }
 
+/// A connection's beginning, and a first request.
+pub(super) fn asking() -> Vec<u8> {
+    let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+    [preface, frame(SETTINGS, 0, 0, &[]), frame(SETTINGS, 1, 0, &[]), look(1, END_STREAM)].concat()
+}
+
 /// What a line did.
 #[derive(Default)]
 struct Done {
@@ -89,7 +95,7 @@ struct Done {
 /// Every flood over and over, from several clients at once; then h2load, of which nothing may fail.
 pub(in crate::faults) async fn floods(scene: &mut Scene) -> anyhow::Result<()> {
     let tls = scene.stack.tls.as_ref().context("the stack has no TLS")?;
-    let (addr, config) = (tls.addr, http2(tls)?);
+    let (addr, config) = (tls.addr, config(tls)?);
     let pid = scene.stack.edge.id().context("the edge does not run")?;
     let lasting = scene.pace.outage / FLOODS.len() as u32;
     let before = scene.stack.edge.anonymous_bytes()?;
@@ -131,8 +137,9 @@ pub(in crate::faults) async fn floods(scene: &mut Scene) -> anyhow::Result<()> {
     load(scene, addr).await
 }
 
-fn http2(tls: &Tls) -> anyhow::Result<Arc<ClientConfig>> {
-    let mut config = Arc::unwrap_or_clone(config(tls)?);
+/// For clients that speak nothing else.
+pub(super) fn config(tls: &Tls) -> anyhow::Result<Arc<ClientConfig>> {
+    let mut config = Arc::unwrap_or_clone(tls::config(tls)?);
     config.alpn_protocols = vec![b"h2".to_vec()];
     Ok(Arc::new(config))
 }
@@ -152,10 +159,8 @@ fn line(
         socket.set_read_timeout(Some(ENDED_FOR))?;
         let session = ClientConnection::new(Arc::clone(config), ServerName::try_from(Tls::HOST)?)?;
         let mut stream = StreamOwned::new(session, socket);
-        stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")?;
-        stream.write_all(&[frame(SETTINGS, 0, 0, &[]), frame(SETTINGS, 1, 0, &[])].concat())?;
         // A request is made, so that this is not a connection on which nothing was asked.
-        stream.write_all(&look(1, END_STREAM))?;
+        stream.write_all(&asking())?;
         for round in 0..ROUNDS {
             // Closed already, perhaps.
             if stream.write_all(&flood(3 + 2 * round)).is_err() {

@@ -1,11 +1,14 @@
-//! Floods of TLS handshakes, whole and half.
+//! Floods of TLS handshakes, whole and half; and what connections over TLS take while they rest.
 
+use super::clients::open_connections;
+use super::http2;
 use crate::faults::scene::Scene;
 use crate::stack::Tls;
 use anyhow::{Context, ensure};
 use rustls::client::Resumption;
 use rustls::pki_types::ServerName;
-use rustls::{ClientConfig, ClientConnection, RootCertStore};
+use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use std::io::{Read, Write};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -96,4 +99,71 @@ async fn half(addr: SocketAddr) -> anyhow::Result<Duration> {
     // An alert may come before the end; a reset is one as well.
     stream.read_to_end(&mut said).await.ok();
     Ok(since.elapsed())
+}
+
+const RESTING: usize = 1_000;
+const RESTING_QUICK: usize = 200;
+/// What the matrix asks, for HTTP/1.1; HTTP/2 has tables of headers and buffers of frames besides.
+const RESTING_BYTES_MAX: [u64; 2] = [40 * 1024, 48 * 1024];
+const CLOSED_FOR: Duration = Duration::from_secs(10);
+
+/// Connections that have asked once and rest: of HTTP/1.1, and as many of HTTP/2 beside them.
+pub(in crate::faults) async fn idle(scene: &mut Scene) -> anyhow::Result<()> {
+    let tls = scene.stack.tls.as_ref().context("the stack has no TLS")?;
+    let addr = tls.addr;
+    let (one, two) = (config(tls)?, http2::config(tls)?);
+    let count = if scene.pace.quick { RESTING_QUICK } else { RESTING };
+    let open = open_connections(&scene.stack.edge).await?;
+    // What a first one needs is not any one's share.
+    let mut kept = Vec::new();
+    let mut each = Vec::new();
+    for (config, request, end) in [
+        (one, format!("HEAD / HTTP/1.1\r\nHost: {}\r\n\r\n", Tls::HOST).into_bytes(), &b"\r\n\r\n"[..]),
+        (two, http2::asking(), b"</p>\n"),
+    ] {
+        for connections in [1, count] {
+            let before = scene.stack.edge.anonymous_bytes()?;
+            let (config, request) = (Arc::clone(&config), request.clone());
+            let resting = move || (0..connections).map(|_| rest(addr, &config, &request, end)).collect();
+            let resting: anyhow::Result<Vec<_>> =
+                tokio::task::spawn_blocking(resting).await.context("a crowd panicked")?;
+            kept.push(resting?);
+            let grown = scene.stack.edge.anonymous_bytes()?.saturating_sub(before);
+            if connections > 1 {
+                each.push(grown / connections as u64);
+            }
+        }
+    }
+    let kib: Vec<String> = each.iter().map(|bytes| format!("{:.1} KiB", *bytes as f64 / 1024.0)).collect();
+    scene.note(format!("{count} that rest over TLS: {} each with HTTP/1.1, HTTP/2", kib.join(", ")));
+    drop(kept);
+    let edge = &scene.stack.edge;
+    Scene::until("all are closed", CLOSED_FOR, || async { Ok(open_connections(edge).await? <= open) })
+        .await?;
+    let within = each.iter().zip(RESTING_BYTES_MAX).all(|(bytes, most)| *bytes <= most);
+    ensure!(scene.pace.quick || within, "{} for one that rests", kib.join(", "));
+    Ok(())
+}
+
+/// A connection on which something was asked and answered.
+fn rest(
+    addr: SocketAddr,
+    config: &Arc<ClientConfig>,
+    request: &[u8],
+    end: &[u8],
+) -> anyhow::Result<StreamOwned<ClientConnection, std::net::TcpStream>> {
+    let socket = std::net::TcpStream::connect(addr).context("the edge takes no connection")?;
+    socket.set_nodelay(true)?;
+    socket.set_read_timeout(Some(ANSWERED_FOR))?;
+    let session = ClientConnection::new(Arc::clone(config), ServerName::try_from(Tls::HOST)?)?;
+    let mut stream = StreamOwned::new(session, socket);
+    stream.write_all(request)?;
+    let mut answer = Vec::new();
+    let mut part = [0; 4096];
+    while !answer.ends_with(end) {
+        let read = stream.read(&mut part).context("no answer")?;
+        ensure!(read > 0, "closed instead of an answer");
+        answer.extend_from_slice(part.get(..read).unwrap_or_default());
+    }
+    Ok(stream)
 }
