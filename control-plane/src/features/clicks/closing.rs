@@ -36,10 +36,7 @@ pub enum Closing {
 pub async fn close(conn: &mut PgConnection, now: DateTime<Utc>) -> Result<Closing> {
     let mut tx = conn.begin().await?;
     let last = usage::lock_closed(&mut tx).await?;
-    let next = match last {
-        Some(last) => last.checked_add_months(Months::new(1)).unwrap_or(NaiveDate::MAX),
-        None => usage::first_month(&mut tx).await?.unwrap_or(month_of(now)),
-    };
+    let next = oldest_open(&mut tx, last, now).await?;
     let end = end_of(next);
     if now < end {
         return Ok(Closing::Nothing);
@@ -55,15 +52,32 @@ pub async fn close(conn: &mut PgConnection, now: DateTime<Utc>) -> Result<Closin
     Ok(Closing::Closed(next))
 }
 
+/// The oldest month that is not closed.
+async fn oldest_open(
+    conn: &mut PgConnection,
+    last: Option<NaiveDate>,
+    now: DateTime<Utc>,
+) -> Result<NaiveDate> {
+    Ok(match last {
+        Some(last) => last.checked_add_months(Months::new(1)).unwrap_or(NaiveDate::MAX),
+        None => usage::first_month(conn).await?.unwrap_or(month_of(now)),
+    })
+}
+
+/// How long the oldest month that is not closed has been over; less than nothing while it goes on. Waits for
+/// nobody.
+pub async fn overdue_for(conn: &mut PgConnection, now: DateTime<Utc>) -> Result<TimeDelta> {
+    let last = usage::last_closed(conn).await?;
+    Ok(now - end_of(oldest_open(conn, last, now).await?))
+}
+
 /// The job: months that can be closed are.
 pub async fn job(app: App) -> Result<Turn> {
     let now = app.clock().now();
     let mut conn = app.db_worker().acquire().await?;
+    // Before it is tried: a month that cannot be closed is what has to be seen.
+    let overdue = overdue_for(&mut conn, now).await?.as_seconds_f64().max(0.0);
+    metrics::gauge!("cp_month_closing_age").set(overdue);
     let closing = close(&mut conn, now).await?;
-    let waited = match closing {
-        Closing::Waiting(month) => (now - end_of(month)).as_seconds_f64(),
-        Closing::Nothing | Closing::Closed(_) => 0.0,
-    };
-    metrics::gauge!("cp_month_closing_age").set(waited);
     Ok(if matches!(closing, Closing::Closed(_)) { Turn::Again } else { Turn::Idle })
 }

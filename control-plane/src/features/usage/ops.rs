@@ -282,6 +282,11 @@ pub async fn hold_closed(conn: &mut PgConnection) -> Result<Option<NaiveDate>> {
     queries::hold_closed(conn).await
 }
 
+/// The last closed month, as it is now.
+pub async fn last_closed(conn: &mut PgConnection) -> Result<Option<NaiveDate>> {
+    queries::last_closed(conn).await
+}
+
 /// The last closed month, locked: whoever meters clicks waits.
 pub async fn lock_closed(conn: &mut PgConnection) -> Result<Option<NaiveDate>> {
     queries::lock_closed(conn).await

@@ -248,6 +248,11 @@ pub(crate) async fn hold_closed(conn: &mut PgConnection) -> Result<Option<NaiveD
     Ok(sqlx::query_scalar("SELECT through FROM usage_closed FOR SHARE").fetch_one(conn).await?)
 }
 
+/// The last closed month.
+pub(crate) async fn last_closed(conn: &mut PgConnection) -> Result<Option<NaiveDate>> {
+    Ok(sqlx::query_scalar("SELECT through FROM usage_closed").fetch_one(conn).await?)
+}
+
 /// The last closed month, locked against everybody.
 pub(crate) async fn lock_closed(conn: &mut PgConnection) -> Result<Option<NaiveDate>> {
     Ok(sqlx::query_scalar("SELECT through FROM usage_closed FOR UPDATE").fetch_one(conn).await?)

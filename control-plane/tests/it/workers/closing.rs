@@ -2,7 +2,7 @@
 
 use crate::harness::{SHARDS, TestApp, TestSpool};
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
-use control_plane::features::clicks::closing::{Closing, close, job};
+use control_plane::features::clicks::closing::{Closing, close, job, overdue_for};
 use control_plane::features::clicks::fold::fold;
 use control_plane::workers::drainer::Drainer;
 use control_plane::workers::jobs::Turn;
@@ -145,6 +145,27 @@ async fn a_month_waits_for_every_live_spool_and_for_the_fold() {
     assert_eq!(closing(&app).await, Closing::Nothing);
     assert_eq!(months(&app).await, [(JUNE.to_owned(), 35, 35, 0, 0)]);
     assert_eq!(app.count("SELECT count(*) FROM clicks WHERE flags & 4 = 4").await, 0);
+}
+
+#[tokio::test]
+async fn a_month_that_cannot_be_closed_is_seen_to_be_overdue() {
+    let app = TestApp::start().await;
+    app.clock.set(at("2026-06-30T12:00:00Z"));
+    let number = app.number(&app.agent("Advertiser").await).await as u32;
+    let spool = app.spool(number);
+    spool.ship(&spool.frame(0, 10)).await;
+    drained(&app).await;
+    folded(&app).await;
+    let mut conn = app.app.db_worker().acquire().await.unwrap();
+    assert_eq!(overdue_for(&mut conn, app.now()).await.unwrap(), TimeDelta::hours(-12));
+    app.clock.set(at("2026-07-04T06:00:00Z"));
+    let mut holding = app.app.db().begin().await.unwrap();
+    sqlx::query("SELECT FROM usage_closed FOR UPDATE").execute(&mut *holding).await.unwrap();
+    let overdue = overdue_for(&mut conn, app.now()).await.unwrap();
+    assert_eq!(overdue, TimeDelta::hours(78), "known although nobody could close it now");
+    holding.rollback().await.unwrap();
+    assert_eq!(closing(&app).await, Closing::Closed(month(JUNE)));
+    assert!(overdue_for(&mut conn, app.now()).await.unwrap() < TimeDelta::zero());
 }
 
 #[tokio::test]
