@@ -150,15 +150,20 @@ pub(super) async fn planted(scene: &mut Scene) -> anyhow::Result<()> {
     const ALERTS: [&str; 3] = ["ClicksUnaccounted", "BooksDoNotBalance", "ReconcileFindsLoss"];
     let database = scene.database().await?;
     reconcile(scene)?;
-    let change = |by: &str| {
-        let row = "(SELECT spool FROM spools ORDER BY stored DESC LIMIT 1)";
-        sqlx::AssertSqlSafe(format!("UPDATE spools SET stored = stored {by} WHERE spool = {row}"))
+    // The same one both times: with a thousand less another may have the most.
+    let spool: String = sqlx::query_scalar("SELECT spool::TEXT FROM spools ORDER BY stored DESC LIMIT 1")
+        .fetch_one(&database)
+        .await?;
+    let change = |by: i64| {
+        sqlx::query("UPDATE spools SET stored = stored + $1 WHERE spool = $2::UUID")
+            .bind(by)
+            .bind(spool.clone())
     };
     // A bug that loses a thousand clicks, which nothing but the sums would tell.
-    sqlx::raw_sql(change("- 1000")).execute(&database).await?;
+    change(-1000).execute(&database).await?;
     let file = reconcile(scene)?;
     scene.fires(&ALERTS).await?;
-    sqlx::raw_sql(change("+ 1000")).execute(&database).await?;
+    change(1000).execute(&database).await?;
     reconcile(scene)?;
     scene.mended(&ALERTS);
     let old = SystemTime::from(SystemClock.now()) - Duration::from_hours(3);
