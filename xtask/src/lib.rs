@@ -1,8 +1,8 @@
 //! The developer's commands, `cargo xtask COMMAND`: everything a person needs to run, test and check
 //! this repository, with nothing installed but the Rust toolchain.
 //!
-//! Map: `up` (and `down`, `status`) runs the `stack` and `seed`s it; `test`, `check` and `check-deploy` are what CI
-//! calls; `clients` look into what runs. Below them: `servers` (the private Postgres and Redis),
+//! Map: `up` (and `down`, `status`) runs the `stack` and `seed`s it; `test` and `check` are what CI
+//! calls, `check-deploy` reads the files of `deploy/`; `clients` look into what runs. Below them: `servers` (the private Postgres and Redis),
 //! `process` (pid files, stopping), `layout` (where things are), `cargo`, `http`, `progress`,
 //! `interrupt`, `account`.
 

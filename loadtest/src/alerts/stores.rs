@@ -1,9 +1,7 @@
 //! What goes wrong with Redis and Postgres.
 
 use super::scene::Scene;
-use crate::stack::ground::free_ports;
-use crate::stack::servers::Postgres;
-use crate::stack::{Options, Stack, local};
+use crate::stack::{Options, Stack};
 use anyhow::{Context, ensure};
 use redis::aio::MultiplexedConnection;
 use serde_json::json;
@@ -207,9 +205,7 @@ pub(super) async fn undated(scene: &mut Scene) -> anyhow::Result<()> {
 
 /// The backup is older than clicks that the edge has freed since.
 pub(super) async fn restored(scene: &mut Scene) -> anyhow::Result<()> {
-    let data = scene.stack.folder.join("backup/data");
-    std::fs::create_dir_all(scene.stack.folder.join("backup"))?;
-    scene.stack.postgres.back_up(&data, &["-X", "stream"])?;
+    let data = scene.stack.back_up()?;
     let edge = scene.stack.edge_addr;
     let before = scene.stack.edge.metric("edge_spool_freed_early_total").await?;
     for _ in 0..60 {
@@ -220,16 +216,7 @@ pub(super) async fn restored(scene: &mut Scene) -> anyhow::Result<()> {
     }
     scene.stack.postgres.kill()?;
     scene.fires(&["PostgresDown"]).await?;
-    std::fs::write(data.join("recovery.signal"), "").context("cannot ask for a recovery")?;
-    let settings = ["restore_command=false", "recovery_target=immediate", "recovery_target_action=promote"];
-    let [port] = free_ports()?;
-    let mut backup = Postgres::new(&scene.stack.ground.lab, &data, port, &settings.map(str::to_owned));
-    backup.start()?;
-    backup.ready().await?;
-    let proxies = scene.stack.proxies.as_ref().context("the stack has no proxies")?;
-    proxies.control_postgres.lead_to(local(port));
-    scene.stack.postgres = backup;
-    scene.stack.control_plane.ready().await?;
+    scene.stack.restore(&data).await?;
     scene.mended(&["PostgresDown"]);
     scene.fires(&["PayoutsFrozen", "ClicksGone"]).await?;
     let (code, said) = scene.stack.control_plane.outcome(&["payouts", "thaw", "--log", "error"])?;

@@ -382,6 +382,29 @@ impl Stack {
         .await?)
     }
 
+    /// A backup of the primary as it is now, in the run's folder.
+    pub(crate) fn back_up(&self) -> anyhow::Result<PathBuf> {
+        let data = self.folder.join("backup/data");
+        std::fs::create_dir_all(self.folder.join("backup"))?;
+        self.postgres.back_up(&data, &["-X", "stream"])?;
+        Ok(data)
+    }
+
+    /// Puts a backup in the place of the primary, which is gone, and waits until the control plane is ready on it.
+    pub(crate) async fn restore(&mut self, data: &Path) -> anyhow::Result<()> {
+        std::fs::write(data.join("recovery.signal"), "").context("cannot ask for a recovery")?;
+        let settings =
+            ["restore_command=false", "recovery_target=immediate", "recovery_target_action=promote"];
+        let [port] = free_ports()?;
+        let mut backup = Postgres::new(&self.ground.lab, data, port, &settings.map(str::to_owned));
+        backup.start()?;
+        backup.ready().await?;
+        let proxies = self.proxies.as_ref().context("the stack has no proxies")?;
+        proxies.control_postgres.lead_to(local(port));
+        self.postgres = backup;
+        self.control_plane.ready().await
+    }
+
     /// Another drainer on the same streams and database, not started yet.
     pub(crate) fn second_drainer(&self) -> anyhow::Result<Program> {
         Ok(self.second("control-plane drain", &[])?.0)

@@ -66,7 +66,7 @@ async fn oldest_open(
 
 /// How long the oldest month that is not closed has been over; less than nothing while it goes on. Waits for
 /// nobody.
-pub async fn overdue_for(conn: &mut PgConnection, now: DateTime<Utc>) -> Result<TimeDelta> {
+async fn overdue_for(conn: &mut PgConnection, now: DateTime<Utc>) -> Result<TimeDelta> {
     let last = usage::last_closed(conn).await?;
     Ok(now - end_of(oldest_open(conn, last, now).await?))
 }

@@ -2,11 +2,13 @@
 
 use crate::harness::{SHARDS, TestApp, TestSpool};
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
-use control_plane::features::clicks::closing::{Closing, close, job, overdue_for};
+use control_plane::features::clicks::closing::{Closing, close, job};
 use control_plane::features::clicks::fold::fold;
 use control_plane::workers::drainer::Drainer;
 use control_plane::workers::jobs::Turn;
+use metrics_exporter_prometheus::PrometheusBuilder;
 use shared::Click;
+use std::time::Duration;
 
 const JUNE: &str = "2026-06-01";
 
@@ -52,6 +54,17 @@ async fn ship_at(spool: &TestSpool, first_seq: u64, count: u64, happened: DateTi
         .map(|seq| Click { at_ms: happened.timestamp_millis() + (seq % 10) as i64, ..spool.click(seq) })
         .collect();
     spool.ship(&spool.frame_of(spool.header(first_seq, 0), &clicks)).await;
+}
+
+/// A spool of which ten clicks of June are counted; it is the last of June, at noon.
+async fn spool_in_june(app: &TestApp) -> TestSpool {
+    app.clock.set(at("2026-06-30T12:00:00Z"));
+    let number = app.number(&app.agent("Advertiser").await).await as u32;
+    let spool = app.spool(number);
+    spool.ship(&spool.frame(0, 10)).await;
+    drained(app).await;
+    folded(app).await;
+    spool
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -150,22 +163,27 @@ async fn a_month_waits_for_every_live_spool_and_for_the_fold() {
 #[tokio::test]
 async fn a_month_that_cannot_be_closed_is_seen_to_be_overdue() {
     let app = TestApp::start().await;
-    app.clock.set(at("2026-06-30T12:00:00Z"));
-    let number = app.number(&app.agent("Advertiser").await).await as u32;
-    let spool = app.spool(number);
-    spool.ship(&spool.frame(0, 10)).await;
-    drained(&app).await;
-    folded(&app).await;
-    let mut conn = app.app.db_worker().acquire().await.unwrap();
-    assert_eq!(overdue_for(&mut conn, app.now()).await.unwrap(), TimeDelta::hours(-12));
+    spool_in_june(&app).await;
+    let recorder = PrometheusBuilder::new().build_recorder();
+    let _recording = metrics::set_default_local_recorder(&recorder);
+    let said = || {
+        let text = recorder.handle().render();
+        let line = text.lines().find_map(|line| line.strip_prefix("cp_month_closing_age "));
+        line.map(|seconds| seconds.parse::<f64>().unwrap())
+    };
+    assert_eq!((job(app.app.clone()).await.unwrap(), said()), (Turn::Idle, Some(0.0)), "June goes on");
     app.clock.set(at("2026-07-04T06:00:00Z"));
     let mut holding = app.app.db().begin().await.unwrap();
     sqlx::query("SELECT FROM usage_closed FOR UPDATE").execute(&mut *holding).await.unwrap();
-    let overdue = overdue_for(&mut conn, app.now()).await.unwrap();
-    assert_eq!(overdue, TimeDelta::hours(78), "known although nobody could close it now");
+    let mut closing = Box::pin(job(app.app.clone()));
+    // It waits for the row, and has said for how long the month is over.
+    while said() != Some(78.0 * 3600.0) {
+        let turn = tokio::time::timeout(Duration::from_millis(1), &mut closing).await;
+        assert!(turn.is_err(), "closed under another's lock");
+    }
     holding.rollback().await.unwrap();
-    assert_eq!(closing(&app).await, Closing::Closed(month(JUNE)));
-    assert!(overdue_for(&mut conn, app.now()).await.unwrap() < TimeDelta::zero());
+    assert_eq!(closing.await.unwrap(), Turn::Again);
+    assert_eq!((job(app.app.clone()).await.unwrap(), said()), (Turn::Idle, Some(0.0)), "June is closed");
 }
 
 #[tokio::test]
@@ -209,12 +227,7 @@ async fn f47_a_late_spool_counts_in_its_month_while_that_is_open_and_in_the_next
 #[tokio::test]
 async fn after_three_days_a_month_is_closed_whoever_is_missing() {
     let app = TestApp::start().await;
-    app.clock.set(at("2026-06-30T12:00:00Z"));
-    let number = app.number(&app.agent("Advertiser").await).await as u32;
-    let spool = app.spool(number);
-    spool.ship(&spool.frame(0, 10)).await;
-    drained(&app).await;
-    folded(&app).await;
+    let spool = spool_in_june(&app).await;
     for (now, expected) in [
         ("2026-07-01T00:00:00Z", Closing::Waiting(month(JUNE))),
         // Nothing was heard of the only spool for three days.

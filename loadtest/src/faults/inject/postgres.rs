@@ -171,23 +171,12 @@ pub(in crate::faults) async fn restored(scene: &mut Scene) -> anyhow::Result<()>
     let conversion = text(&advertiser.call("POST", "/api/conversions/track", Some(sale)).await?, "id")?;
     let approve = Some(json!({"status": "approved"}));
     advertiser.call("PATCH", &format!("/api/conversions/{conversion}"), approve).await?;
-    let data = scene.stack.folder.join("backup/data");
-    std::fs::create_dir_all(scene.stack.folder.join("backup"))?;
-    scene.stack.postgres.back_up(&data, &["-X", "stream"])?;
+    let data = scene.stack.back_up()?;
     let pay = || Some(json!({"program_id": scene.cast.program}));
     advertiser.call("POST", "/api/payouts/process", pay()).await?;
     scene.outage().await;
     scene.stack.postgres.kill()?;
-    std::fs::write(data.join("recovery.signal"), "").context("cannot ask for a recovery")?;
-    let settings = ["restore_command=false", "recovery_target=immediate", "recovery_target_action=promote"];
-    let [port] = free_ports()?;
-    let mut backup = Postgres::new(&scene.stack.ground.lab, &data, port, &settings.map(str::to_owned));
-    backup.start()?;
-    backup.ready().await?;
-    let proxies = scene.stack.proxies.as_ref().context("the stack has no proxies")?;
-    proxies.control_postgres.lead_to(local(port));
-    scene.stack.postgres = backup;
-    scene.stack.control_plane.ready().await?;
+    scene.stack.restore(&data).await?;
     let again = advertiser.ask("POST", "/api/payouts/process", pay()).await;
     ensure!(
         again.as_ref().is_some_and(|(status, body)| *status == 503 && body["error"] == "payouts_frozen"),
