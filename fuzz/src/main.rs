@@ -20,6 +20,9 @@ const HEADS: [&str; 2] = [
     "GET /api/track/00000000002nUFDa?a=b HTTP/1.1\r\nHost: a\r\nSignature-Agent: \"https://agent.example\"\r\nSignature-Input: sig=(\"@authority\" \"@method\" \"@path\" \"@query\" \"signature-agent\");created=1700000000;expires=1700000060;keyid=\"poqkLGiymh_W0uP6PZFw-dvez3QJT5SolqXBCW38r0U\";alg=\"ed25519\";nonce=\"x\";tag=\"web-bot-auth\"\r\nSignature: sig=:AAAA:\r\n\r\n",
 ];
 
+/// As most are.
+const PLAIN: &str = "GET /api/track/00000000002nUFDa?sub1=b HTTP/1.1\r\nHost: a\r\nUser-Agent: x\r\nReferer: https://b.example/c\r\nX-Forwarded-For: 192.0.2.1\r\nConnection: keep-alive\r\n\r\n";
+
 fn main() -> io::Result<()> {
     let folder = PathBuf::from(std::env::args().nth(1).unwrap_or_else(|| "corpus".to_owned()));
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
@@ -32,10 +35,13 @@ fn main() -> io::Result<()> {
         // Large ones are large for the sake of their size.
         if case.bytes.len() <= 1024 {
             put("head", &format!("case-{number}"), &case.bytes)?;
+            put("fast", &format!("case-{number}"), &case.bytes)?;
+            put("fast", &format!("behind-{number}"), &[PLAIN.as_bytes(), &case.bytes].concat())?;
         }
     }
     for (number, head) in HEADS.iter().enumerate() {
         put("head", &format!("head-{number}"), head.as_bytes())?;
+        put("fast", &format!("head-{number}"), head.as_bytes())?;
     }
     let links = links();
     for (number, link) in links.iter().enumerate() {

@@ -19,7 +19,8 @@
 //!  72  bytes of notes          4
 //!  76  reserved, 0             4
 //!  80  counters               24 each: link 8, advertiser 4, count 4, class 1, billable 1, 0 ×6
-//!      clicks                 32 each: time − base 4 (signed), advertiser 4, link 8, visitor 8,
+//!      clicks                 32 each: time − base 4 (signed; what is further is brought near),
+//!                                      advertiser 4, link 8, visitor 8,
 //!                                      class 1, flags 1, country 2, bytes of notes 2, 0 ×2
 //!      notes                       of all clicks, in their order
 //!      checksum                8   XXH3-64 of everything before

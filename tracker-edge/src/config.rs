@@ -62,6 +62,9 @@ pub struct Flags {
     /// Whether clients may speak HTTP/2 over TLS: true or false
     #[arg(long, env = "AOS_EDGE_TLS_HTTP2", default_value = "true")]
     tls_http2: String,
+    /// Whether plain clicks are answered without the HTTP library, which can't be told from outside: true or false
+    #[arg(long, env = "AOS_EDGE_FAST_PATH", default_value = "false")]
+    fast_path: String,
     /// Address that serves /metrics, /ready and /live; keep it private
     #[arg(long, env = "AOS_EDGE_ADMIN_ADDR", default_value = "127.0.0.1:9080")]
     admin_addr: String,
@@ -167,6 +170,8 @@ pub struct Config {
     pub(crate) tls_pairs: Vec<Pair>,
     /// Whether HTTP/2 is offered over TLS.
     pub tls_http2: bool,
+    /// Whether plain clicks are answered without hyper.
+    pub fast_path: bool,
     /// Listening sockets this process was started with; none when it opens its own.
     pub(crate) inherited: Vec<Speaks>,
     /// Where operators look.
@@ -299,6 +304,7 @@ impl Flags {
         let allow_eviction =
             check.parse("AOS_EDGE_ALLOW_EVICTION", &self.allow_eviction, yes_or_no).unwrap_or_default();
         let tls_http2 = check.parse("AOS_EDGE_TLS_HTTP2", &self.tls_http2, yes_or_no).unwrap_or_default();
+        let fast_path = check.parse("AOS_EDGE_FAST_PATH", &self.fast_path, yes_or_no).unwrap_or_default();
         let snapshot_seconds = check.number("AOS_EDGE_SNAPSHOT_SECONDS", &self.snapshot_seconds, 1..=86_400);
         let links_mib = check.number("AOS_EDGE_LINKS_MIB", &self.links_mib, 8..=1_048_576) as usize;
         let connections = check.number("AOS_EDGE_CONNECTIONS", &self.connections, 1..=10_000_000) as usize;
@@ -360,6 +366,7 @@ impl Flags {
             tls_addr,
             tls_pairs,
             tls_http2,
+            fast_path,
             inherited,
             admin_addr,
             spool,

@@ -59,6 +59,12 @@ impl<'a> Head<'a> {
         head
     }
 
+    /// Of a request that says nothing else that matters.
+    #[inline]
+    pub(crate) const fn plain(host: &'a [u8], user_agent: &'a [u8], referrer: &'a [u8]) -> Self {
+        Self { host: Host::One(host), user_agent, referrer, prefetch: false, signed: false, chunked: false }
+    }
+
     /// The host asked for; nothing when the request does not say.
     #[inline]
     pub(crate) const fn host(&self) -> &'a [u8] {
@@ -106,7 +112,7 @@ fn says_prefetch(value: &HeaderValue) -> bool {
 
 /// Whether a `Host` is a name or address with an optional port.
 #[inline]
-fn is_host(host: &[u8]) -> bool {
+pub(crate) fn is_host(host: &[u8]) -> bool {
     let (name, port) = match host.first() {
         None => return false,
         Some(b'[') => match host.iter().position(|byte| *byte == b']') {
@@ -127,9 +133,20 @@ fn is_host(host: &[u8]) -> bool {
             None => (host, &b""[..]),
         },
     };
-    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_' | b'~');
+    let plain = |byte: &u8| NAME[usize::from(*byte)];
     !name.is_empty() && name.iter().all(plain) && (port.is_empty() || is_port(port))
 }
+
+/// Bytes of a host's name.
+const NAME: [bool; 256] = {
+    let (mut table, mut byte) = ([false; 256], 0);
+    while byte < 128 {
+        let character = byte as u8;
+        table[byte] = character.is_ascii_alphanumeric() || matches!(character, b'.' | b'-' | b'_' | b'~');
+        byte += 1;
+    }
+    table
+};
 
 fn is_port(port: &[u8]) -> bool {
     matches!(port, [b':', digits @ ..] if digits.len() <= 5 && digits.iter().all(u8::is_ascii_digit))

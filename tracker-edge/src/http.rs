@@ -12,25 +12,24 @@
 
 use crate::acme;
 use crate::addresses::Place;
+use crate::answers::{self, Answer, page, redirect};
 use crate::clicks::Seen;
 use crate::clicks::event::Subs;
 use crate::clicks::signatures::{Origin, Verdict};
 use crate::clicks::spool::Appended;
 use crate::connections::{Ask, Connection, Guard, Phase};
 use crate::domains::Site;
+use crate::fast::{self, Plain};
 use crate::head::Head;
 use crate::links::cache::Found;
 use crate::links::miss::Fetched;
-use crate::pages::Page;
-use crate::redirect::{self, Values};
+use crate::redirect::{Values, location, wants_click_id};
 use crate::route::{Route, route, route_on_domain};
 use crate::runtime::Worker;
 use crate::socket::Watched;
-use bytes::Bytes;
-use http::header::{self, HeaderMap, HeaderValue};
+use http::header::{self, HeaderMap};
 use http::request::Parts;
-use http::{Method, Request, Response, StatusCode};
-use http_body_util::Full;
+use http::{Method, Request};
 use hyper::body::{Body, Incoming};
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
@@ -48,9 +47,7 @@ use tokio::net::TcpStream;
 /// Bytes of a request's head, and of what is buffered per connection.
 const HEAD_BYTES_MAX: usize = 16 * 1024;
 /// Characters of path and query.
-const URI_LEN_MAX: usize = 2048;
-
-pub(crate) type Answer = Response<Full<Bytes>>;
+pub(crate) const URI_LEN_MAX: usize = 2048;
 
 /// hyper as the edge uses it.
 pub(crate) fn builder() -> http1::Builder {
@@ -62,6 +59,10 @@ pub(crate) fn builder() -> http1::Builder {
 
 /// Serves one connection in a task of its own.
 pub(crate) fn serve(worker: &Rc<Worker>, stream: TcpStream, peer: IpAddr, guard: Guard, place: Place) {
+    if worker.edge.fast_path {
+        tokio::task::spawn_local(fast::serve(Rc::clone(worker), stream, peer, guard, place));
+        return;
+    }
     let stream = Watched::new(stream, Rc::clone(&guard.connection));
     tokio::task::spawn_local(run(connection(worker, stream, peer, &guard), guard, place));
 }
@@ -91,6 +92,10 @@ pub(crate) async fn run<S: AsyncRead + AsyncWrite + Unpin + 'static>(
             Ask::Finish if finishing => {}
             Ask::Finish => {
                 finishing = true;
+                // What it has not seen yet it takes for nothing: a request that has come in part is one in hand.
+                if let Poll::Ready(served) = serving.as_mut().poll(context) {
+                    return Poll::Ready(served);
+                }
                 serving.as_mut().graceful_shutdown();
             }
             Ask::Close => return Poll::Ready(Ok(())),
@@ -204,7 +209,8 @@ impl Service {
             let mut scratch = self.worker.scratch.borrow_mut();
             let now_ms = self.worker.edge.clock.now_ms();
             let found = self.worker.edge.links.lookup(link, now_ms, &mut scratch);
-            found.map(|found| click.outcome(&self.worker, &found, &head, &parts, now_ms))
+            let signed = || is_signed(&self.worker, site, &parts, now_ms);
+            found.map(|found| click.outcome(&self.worker, &found, &head, parts.uri.query(), signed, now_ms))
         };
         match found {
             Some(outcome) => outcome.into_pending(&self.worker, parts, close),
@@ -218,6 +224,40 @@ impl Service {
         self.worker.counters.refused.add();
         let page = page(&self.worker, &self.worker.edge.pages.misdirected, parts, false);
         Pending::Ready(Cell::new(Some(page)))
+    }
+
+    /// A redirect's `Location` for a plain GET of a link in memory, which is recorded; `None` for everything that
+    /// needs more thought, of which nothing is recorded or counted.
+    #[inline]
+    pub(crate) fn redirect_at_once(&self, plain: &Plain<'_>, now_ms: i64) -> Option<Vec<u8>> {
+        let (worker, edge) = (&*self.worker, &*self.worker.edge);
+        if worker.draining.get() || edge.strict {
+            return None;
+        }
+        let site = edge.domains.site(plain.host);
+        let route = match site {
+            Site::Ours => route(&Method::GET, plain.path),
+            Site::Of(_) => route_on_domain(&Method::GET, plain.path),
+            Site::Removed => Route::Nowhere,
+        };
+        let Route::Click(token) = route else { return None };
+        let link = edge.tokens.parse(token.as_bytes())?;
+        let client = if self.behind_proxy {
+            edge.addresses.client_of(self.peer, plain.forwarded.iter().copied())
+        } else {
+            self.peer
+        };
+        let mut scratch = worker.scratch.borrow_mut();
+        let found = edge.links.lookup(link, now_ms, &mut scratch)?;
+        let click = Click { link, client, site, record: true, close: false };
+        if click.is_foreign(&found) || found.status == LinkStatus::Gone {
+            return None;
+        }
+        let head = Head::plain(plain.host, plain.user_agent, plain.referrer);
+        match click.outcome(worker, &found, &head, plain.query, || false, now_ms) {
+            Outcome::Redirect(location) => Some(location),
+            Outcome::Gone | Outcome::Foreign => None,
+        }
     }
 
     /// The client's address: the peer's, or what a proxy of ours says.
@@ -252,6 +292,12 @@ enum Outcome {
 }
 
 impl Click {
+    /// Whether it asks a custom domain for somebody else's link.
+    #[inline]
+    fn is_foreign(&self, found: &Found<'_>) -> bool {
+        matches!(self.site, Site::Of(owner) if owner != found.advertiser && owner != found.affiliate)
+    }
+
     /// Decides the answer, and records the click if it is one.
     #[inline]
     fn outcome(
@@ -259,10 +305,11 @@ impl Click {
         worker: &Worker,
         found: &Found<'_>,
         head: &Head<'_>,
-        parts: &Parts,
+        query: Option<&str>,
+        signed: impl FnOnce() -> bool,
         now_ms: i64,
     ) -> Outcome {
-        if matches!(self.site, Site::Of(owner) if owner != found.advertiser && owner != found.affiliate) {
+        if self.is_foreign(found) {
             worker.counters.not_found.add();
             return Outcome::Foreign;
         }
@@ -274,16 +321,13 @@ impl Click {
             LinkStatus::Untracked => false,
             LinkStatus::Active => self.record,
         };
-        let subs = Subs::of(parts.uri.query());
+        let subs = Subs::of(query);
         let token = || worker.edge.tokens.mint(self.link);
         if !record {
             worker.counters.unrecorded.add();
             let token = if found.has_macros { Some(token()) } else { None };
             let token = token.as_ref().map_or("", |token| token.as_str());
-            return Outcome::Redirect(redirect::location(
-                found,
-                &Values { click_id: "", token, subs: &subs },
-            ));
+            return Outcome::Redirect(location(found, &Values { click_id: "", token, subs: &subs }));
         }
         let seen = Seen {
             at_ms: now_ms,
@@ -291,23 +335,23 @@ impl Click {
             user_agent: head.user_agent,
             referrer: head.referrer,
             subs: &subs,
-            signed: head.signed && is_signed(worker, self.site, parts, now_ms),
+            signed: head.signed && signed(),
         };
         let mut recorder = worker.recorder.borrow_mut();
         let begun = recorder.begin(self.link, found, &seen);
-        let location = if redirect::wants_click_id(found) {
+        let leads_to = if wants_click_id(found) {
             let (id, token) = (recorder.id_text(&begun), token());
             let click_id = std::str::from_utf8(&id).unwrap_or_default();
-            redirect::location(found, &Values { click_id, token: token.as_str(), subs: &subs })
+            location(found, &Values { click_id, token: token.as_str(), subs: &subs })
         } else {
-            redirect::location(found, &Values { click_id: "", token: "", subs: &subs })
+            location(found, &Values { click_id: "", token: "", subs: &subs })
         };
         if recorder.finish(&begun, found, &seen) == Appended::Lost {
             worker.counters.lost.add();
         }
         worker.counters.redirects.add();
         worker.counters.clicks[begun.class as usize].add();
-        Outcome::Redirect(location)
+        Outcome::Redirect(leads_to)
     }
 }
 
@@ -363,7 +407,8 @@ async fn missed(worker: Rc<Worker>, click: Click, parts: Parts) -> Answer {
     let outcome = {
         let head = Head::read(&parts.headers);
         let now_ms = worker.edge.clock.now_ms();
-        click.outcome(&worker, &Found::from(record), &head, &parts, now_ms)
+        let signed = || is_signed(&worker, click.site, &parts, now_ms);
+        click.outcome(&worker, &Found::from(record), &head, parts.uri.query(), signed, now_ms)
     };
     match outcome.into_pending(&worker, parts, click.close).await {
         Ok(answer) => answer,
@@ -386,69 +431,5 @@ async fn challenge(worker: Rc<Worker>, token: String, parts: Parts, close: bool)
         }
     };
     counters.challenges.add();
-    let mut answer = Response::new(Full::new(Bytes::from(text)));
-    let headers = answer.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
-    headers.insert(header::CACHE_CONTROL, CACHE_CONTROL);
-    if close || worker.draining.get() {
-        headers.insert(header::CONNECTION, CLOSE);
-    }
-    answer
-}
-
-const CACHE_CONTROL: HeaderValue = HeaderValue::from_static("private, no-store");
-const CLOSE: HeaderValue = HeaderValue::from_static("close");
-
-/// The redirect itself: the request's header map, emptied, becomes the answer's, which saves its
-/// allocation here and in hyper.
-#[inline]
-fn redirect(parts: Parts, location: Vec<u8>, close: bool) -> Answer {
-    let mut headers = parts.headers;
-    headers.clear();
-    let location = HeaderValue::from_maybe_shared(Bytes::from(location));
-    // Records hold printable ASCII only, and what is put into them is percent-encoded.
-    headers.insert(header::LOCATION, location.expect("a decoded record is printable ASCII"));
-    headers.insert(header::CACHE_CONTROL, CACHE_CONTROL);
-    if close {
-        headers.insert(header::CONNECTION, CLOSE);
-    }
-    let mut answer = Response::new(Full::default());
-    *answer.status_mut() = StatusCode::FOUND;
-    *answer.headers_mut() = headers;
-    answer
-}
-
-/// Any other answer.
-fn page(worker: &Worker, page: &Page, parts: Parts, close: bool) -> Answer {
-    let wants_json = parts
-        .headers
-        .get_all(header::ACCEPT)
-        .iter()
-        .any(|accept| accept.as_bytes().windows(4).any(|window| window.eq_ignore_ascii_case(b"json")));
-    let mut headers = parts.headers;
-    headers.clear();
-    let (body, content_type) = if wants_json {
-        (page.json.clone(), HeaderValue::from_static("application/json"))
-    } else {
-        (page.html.clone(), HeaderValue::from_static("text/html; charset=utf-8"))
-    };
-    headers.insert(header::CONTENT_TYPE, content_type);
-    headers.insert(header::VARY, HeaderValue::from_static("accept"));
-    headers.insert(header::CACHE_CONTROL, CACHE_CONTROL);
-    match page.status {
-        StatusCode::METHOD_NOT_ALLOWED => {
-            headers.insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
-        }
-        StatusCode::SERVICE_UNAVAILABLE => {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
-        }
-        _ => {}
-    }
-    if close || worker.draining.get() {
-        headers.insert(header::CONNECTION, CLOSE);
-    }
-    let mut answer = Response::new(Full::new(body));
-    *answer.status_mut() = page.status;
-    *answer.headers_mut() = headers;
-    answer
+    answers::text(&worker, text, close)
 }

@@ -19,11 +19,14 @@
 mod acme;
 mod addresses;
 mod admin;
+mod answers;
 mod background;
 pub mod clicks;
 pub mod config;
 mod connections;
+mod date;
 mod domains;
+mod fast;
 mod files;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
@@ -158,6 +161,7 @@ impl Edge {
             tls,
             clock,
             strict: config.spool.strict,
+            fast_path: config.fast_path,
         });
         let admin = listener::bind(config.admin_addr, false)
             .map_err(|error| StartError::Listen(config.admin_addr, error))?;

@@ -11,7 +11,7 @@
 use crate::connections::{Guard, Phase};
 use crate::runtime::Worker;
 use crate::socket::Watched;
-use crate::{http, proxy_protocol, tls};
+use crate::{fast, http, proxy_protocol, tls};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener as StdListener};
@@ -160,6 +160,9 @@ async fn announced(worker: Rc<Worker>, mut stream: TcpStream, peer: IpAddr, guar
     guard.connection.enter(Phase::Request);
     match speaks {
         Speaks::Http => {
+            if worker.edge.fast_path {
+                return fast::serve(worker, stream, client, guard, place).await;
+            }
             let stream = Watched::new(stream, Rc::clone(&guard.connection));
             http::run(http::connection(&worker, stream, client, &guard), guard, place).await;
         }

@@ -10,7 +10,9 @@ use crate::clicks::signatures::{Budget, Signatures};
 use crate::clicks::spool::Writer;
 use crate::clicks::{Knowledge, Recorder};
 use crate::connections::{Connections, TICK};
+use crate::date::Date;
 use crate::domains::Domains;
+use crate::fast;
 use crate::http;
 use crate::http2::Http2;
 use crate::links::shard::Scratch;
@@ -48,6 +50,8 @@ pub(crate) struct Shared {
     pub(crate) clock: Arc<dyn Clock>,
     /// Whether an answer waits for its click to be synced.
     pub(crate) strict: bool,
+    /// Whether plain clicks are answered without hyper.
+    pub(crate) fast_path: bool,
 }
 
 /// One worker's own things.
@@ -60,6 +64,8 @@ pub(crate) struct Worker {
     pub(crate) connections: Rc<Connections>,
     pub(crate) http: http1::Builder,
     pub(crate) http2: Http2,
+    pub(crate) date: Date,
+    pub(crate) fast: fast::Buffers,
     /// Answers close their connection: the edge is about to stop.
     pub(crate) draining: Cell<bool>,
     pub(crate) stop_accepting: CancellationToken,
@@ -97,6 +103,8 @@ pub(crate) fn work(start: Start) -> io::Result<()> {
             scratch: RefCell::new(links::scratch()),
             http: http::builder(),
             http2: Http2::new(),
+            date: Date::new(),
+            fast: fast::Buffers::new(),
             draining: Cell::new(false),
             stop_accepting: start.stop_accepting,
         });

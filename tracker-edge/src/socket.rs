@@ -14,11 +14,25 @@ pub(crate) struct Watched {
     stream: TcpStream,
     connection: Rc<Connection>,
     ends: LineEnds,
+    /// Read already, by somebody else, and not answered.
+    read: Vec<u8>,
 }
 
 impl Watched {
     pub(crate) fn new(stream: TcpStream, connection: Rc<Connection>) -> Self {
-        Self { stream, connection, ends: LineEnds::default() }
+        Self::after(stream, connection, Vec::new())
+    }
+
+    /// A socket of which something was read that is to be read once more.
+    pub(crate) fn after(stream: TcpStream, connection: Rc<Connection>, read: Vec<u8>) -> Self {
+        Self { stream, connection, ends: LineEnds::default(), read }
+    }
+
+    #[cold]
+    fn read_again(&mut self, buf: &mut ReadBuf<'_>) {
+        let len = self.read.len().min(buf.remaining());
+        buf.put_slice(self.read.get(..len).unwrap_or_default());
+        self.read.drain(..len);
     }
 }
 
@@ -30,7 +44,12 @@ impl AsyncRead for Watched {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
-        let polled = Pin::new(&mut self.stream).poll_read(context, buf);
+        let polled = if self.read.is_empty() {
+            Pin::new(&mut self.stream).poll_read(context, buf)
+        } else {
+            self.read_again(buf);
+            Poll::Ready(Ok(()))
+        };
         let Self { connection, ends, .. } = &mut *self;
         ends.note(buf.filled().get(before..).unwrap_or_default(), connection);
         polled
@@ -82,7 +101,7 @@ impl LineEnds {
 /// Whether a line ends in a line feed alone. The parser takes it for a line end, proxies may not: two
 /// opinions on where a request ends are how requests are smuggled.
 #[inline]
-fn has_bare_line_feed(before: u8, read: &[u8]) -> bool {
+pub(crate) fn has_bare_line_feed(before: u8, read: &[u8]) -> bool {
     let starts_bare = read.first() == Some(&b'\n') && before != b'\r';
     // Without a way out in the middle it is done for sixteen bytes at a time.
     let pairs = read.iter().zip(read.get(1..).unwrap_or_default());

@@ -26,6 +26,27 @@ const FILLED_FOR: Duration = Duration::from_mins(2);
 const TAKEN_FOR: Duration = Duration::from_secs(30);
 const LOOK_PAUSE: Duration = Duration::from_millis(20);
 
+/// How an edge answers plain clicks.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// By hyper, as it comes.
+    Hyper,
+    /// By itself (`AOS_EDGE_FAST_PATH`).
+    Fast,
+}
+
+impl Way {
+    pub(crate) const ALL: [Self; 2] = [Self::Hyper, Self::Fast];
+
+    /// The name of its edge.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Hyper => "edge",
+            Self::Fast => "edge, fast path",
+        }
+    }
+}
+
 /// An edge that serves the links.
 pub(crate) struct Edge {
     program: Program,
@@ -49,6 +70,7 @@ impl Edge {
         binaries: &Path,
         folder: &Path,
         links: &Links,
+        way: Way,
     ) -> anyhow::Result<Self> {
         let mut redis = Redis::new(lab, folder, &[])?;
         redis.start()?;
@@ -65,6 +87,7 @@ impl Edge {
             ("AOS_EDGE_ADMIN_ADDR", local(admin).to_string()),
             ("AOS_EDGE_SPOOL_DIR", folder.join("spool").display().to_string()),
             ("AOS_EDGE_THREADS", "1".to_owned()),
+            ("AOS_EDGE_FAST_PATH", (way == Way::Fast).to_string()),
             // A save of the map now and then is no part of a redirect.
             ("AOS_EDGE_SNAPSHOT_SECONDS", "86400".to_owned()),
             ("AOS_LOG", "warn".to_owned()),

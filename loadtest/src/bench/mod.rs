@@ -19,7 +19,7 @@ use crate::stack::ground::Lab;
 use crate::{programs, say};
 use anyhow::{Context, ensure};
 use cpu::Spread;
-use edge::Edge;
+use edge::{Edge, Way};
 use links::Links;
 use load::{Expected, Load, Until};
 pub(crate) use rivals::is_root;
@@ -63,7 +63,7 @@ pub(crate) struct Args {
 
 /// Who is measured.
 enum Contender {
-    Edge(Edge),
+    Edge(Way, Edge),
     Rival(Rival),
 }
 
@@ -75,7 +75,7 @@ struct Figures {
     keep_alive_us: Vec<f64>,
     per_second: Vec<f64>,
     one_each_us: Vec<f64>,
-    /// With all clicks on one link; of the edge alone.
+    /// With all clicks on one link; of the edges alone.
     hot_us: Vec<f64>,
     hot_per_second: Vec<f64>,
     /// p50, p99, p99.9 in microseconds.
@@ -96,9 +96,12 @@ pub(crate) async fn run(args: &Args) -> anyhow::Result<bool> {
     let links = Links::new(args.links, &shared::Secret::parse(SECRET)?);
     say(&format!("{} links; starting the edge and its rivals", links.count()));
     let yard = Yard { lab: &lab, packages: &packages, folder: &folder, links: &links };
-    let edge_folder = folder.join("edge");
-    std::fs::create_dir_all(&edge_folder)?;
-    let mut all = vec![Contender::Edge(Edge::start(&lab, &binaries, &edge_folder, &links).await?)];
+    let mut all = Vec::new();
+    for way in Way::ALL {
+        let place = folder.join(way.name());
+        std::fs::create_dir_all(&place)?;
+        all.push(Contender::Edge(way, Edge::start(&lab, &binaries, &place, &links, way).await?));
+    }
     all.extend(rivals(&yard, &args.only).await?.into_iter().map(Contender::Rival));
     for contender in &all {
         for pid in contender.pids()? {
@@ -167,14 +170,14 @@ async fn rivals(yard: &Yard<'_>, only: &[String]) -> anyhow::Result<Vec<Rival>> 
 impl Contender {
     fn pids(&self) -> anyhow::Result<Vec<u32>> {
         match self {
-            Self::Edge(edge) => Ok(vec![edge.pid()?]),
+            Self::Edge(_, edge) => Ok(vec![edge.pid()?]),
             Self::Rival(rival) => Ok(rival.pids()),
         }
     }
 
     fn blank(&self) -> Figures {
         let name = match self {
-            Self::Edge(_) => "**edge**",
+            Self::Edge(way, _) => way.name(),
             Self::Rival(rival) => rival.name,
         };
         Figures { name, ..Figures::default() }
@@ -182,7 +185,7 @@ impl Contender {
 
     fn target(&self) -> (SocketAddr, Expected) {
         match self {
-            Self::Edge(edge) => (edge.addr, Expected::Own),
+            Self::Edge(_, edge) => (edge.addr, Expected::Own),
             Self::Rival(rival) => (rival.addr, rival.expected),
         }
     }
@@ -204,7 +207,7 @@ impl Contender {
         let keep_alive = self.put_under(closed, figures).await?;
         figures.keep_alive_us.push(keep_alive.0);
         figures.per_second.push(keep_alive.1.replies as f64 / keep_alive.1.took.as_secs_f64());
-        if let Self::Edge(_) = self {
+        if let Self::Edge(..) = self {
             let hot = self.put_under(Load { one_link: true, ..closed }, figures).await?;
             figures.hot_us.push(hot.0);
             figures.hot_per_second.push(hot.1.replies as f64 / hot.1.took.as_secs_f64());
@@ -247,7 +250,7 @@ impl Contender {
     /// Clicks recorded: so far by the edge, since the last question by a rival.
     async fn recorded(&mut self, expected: u64) -> anyhow::Result<Option<u64>> {
         match self {
-            Self::Edge(edge) => Ok(Some(edge.recorded().await?)),
+            Self::Edge(_, edge) => Ok(Some(edge.recorded().await?)),
             Self::Rival(rival) => {
                 Ok(rival.recorded(expected).await?.map(|clicks| clicks * u64::from(expected > 0)))
             }
@@ -260,7 +263,7 @@ fn last(figures: &[Figures]) -> String {
     for one in figures {
         let figure = one.keep_alive_us.last().copied().unwrap_or_default();
         // A string takes everything.
-        write!(line, ", {} {figure:.2}", one.name.trim_matches('*')).ok();
+        write!(line, ", {} {figure:.2}", one.name).ok();
     }
     line
 }
@@ -282,17 +285,18 @@ fn table(args: &Args, links: &Links, figures: &[Figures], stolen: f64) -> String
         args.rate
     );
     text.push_str(
-        "| server | records | CPU µs a request | edge ÷ it | requests/s | CPU µs, a connection each | edge ÷ it | p50 µs | p99 µs | p99.9 µs | MiB |\n\
-         |---|---|---|---|---|---|---|---|---|---|---|\n",
+        "| server | records | CPU µs a request | edge ÷ it | fast path ÷ it | requests/s | CPU µs, a connection each | edge ÷ it | fast path ÷ it | p50 µs | p99 µs | p99.9 µs | MiB |\n\
+         |---|---|---|---|---|---|---|---|---|---|---|---|---|\n",
     );
-    let Some(edge) = figures.first() else { return text };
-    let show = |spread: Option<Spread>| spread.map_or_else(String::new, |spread| spread.to_string());
-    let middle = |values: &[f64]| Spread::of(values.to_vec()).map_or(0.0, |spread| spread.middle);
+    let [edge, fast, ..] = figures else { return text };
     for one in figures {
-        let is_edge = std::ptr::eq(one, edge);
-        let against = |edge: &[f64], other: &[f64]| {
-            if is_edge { String::new() } else { show(ratio(edge, other)) }
+        let over = |of: fn(&Figures) -> &Vec<f64>| {
+            [edge, fast].map(|edge| {
+                if std::ptr::eq(edge, one) { String::new() } else { show(ratio(of(edge), of(one))) }
+            })
         };
+        let ([kept, kept_fast], [each, each_fast]) =
+            (over(|one| &one.keep_alive_us), over(|one| &one.one_each_us));
         let latency = |at: usize| {
             let values = &one.latencies_us[at];
             if one.fell_behind { "behind".to_owned() } else { format!("{:.0}", middle(values)) }
@@ -300,14 +304,12 @@ fn table(args: &Args, links: &Links, figures: &[Figures], stolen: f64) -> String
         // A string takes everything.
         writeln!(
             text,
-            "| {} | {} | {} | {} | {:.0} | {} | {} | {} | {} | {} | {:.0} |",
+            "| {} | {} | {} | {kept} | {kept_fast} | {:.0} | {} | {each} | {each_fast} | {} | {} | {} | {:.0} |",
             one.name,
             if one.records { "all" } else { "none" },
             show(Spread::of(one.keep_alive_us.clone())),
-            against(&edge.keep_alive_us, &one.keep_alive_us),
             middle(&one.per_second),
             show(Spread::of(one.one_each_us.clone())),
-            against(&edge.one_each_us, &one.one_each_us),
             latency(0),
             latency(1),
             latency(2),
@@ -315,15 +317,26 @@ fn table(args: &Args, links: &Links, figures: &[Figures], stolen: f64) -> String
         )
         .ok();
     }
-    // A string takes everything.
-    writeln!(
-        text,
-        "\nAll clicks on one link: {} times the requests a second of all links, {} times the CPU time a request.",
-        show(ratio(&edge.hot_per_second, &edge.per_second)),
-        show(ratio(&edge.hot_us, &edge.keep_alive_us))
-    )
-    .ok();
+    for one in [edge, fast] {
+        // A string takes everything.
+        writeln!(
+            text,
+            "\nAll clicks on one link ({}): {} times the requests a second of all links, {} times the CPU time a request.",
+            one.name,
+            show(ratio(&one.hot_per_second, &one.per_second)),
+            show(ratio(&one.hot_us, &one.keep_alive_us))
+        )
+        .ok();
+    }
     text
+}
+
+fn show(spread: Option<Spread>) -> String {
+    spread.map_or_else(String::new, |spread| spread.to_string())
+}
+
+fn middle(values: &[f64]) -> f64 {
+    Spread::of(values.to_vec()).map_or(0.0, |spread| spread.middle)
 }
 
 /// Puts a section before the newest one of a file of results.

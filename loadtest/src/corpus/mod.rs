@@ -7,10 +7,13 @@
 //! a sound request that is answered with something else, and the run has failed.
 //!
 //! The proxies: haproxy and nginx of Debian's packages, each with the least configuration that forwards, haproxy
-//! also told to accept what breaks HTTP, and both with the files in `deploy/`.
+//! also told to accept what breaks HTTP, or to announce its clients by PROXY protocol v2, and both with the files in
+//! `deploy/`. At last, what the edge makes of announced clients ([`announced`]).
 
 #[path = "../../../tracker-edge/tests/corpus/mod.rs"]
 mod cases;
+
+mod announced;
 mod proxies;
 
 use crate::clicker::Target;
@@ -36,7 +39,7 @@ const ANSWERS_LEN_MAX: usize = 1 << 20;
 /// Settings of `corpus`.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Only cases with this in their name.
+    /// Only cases with this in their name; `announced` for what is made of announced clients alone.
     name: Option<String>,
 }
 
@@ -65,12 +68,16 @@ impl Counts {
 pub(crate) async fn run(args: &Args) -> anyhow::Result<bool> {
     let ground = Ground::prepare(&["--rivals"]).await?;
     let packages = ground.lab.rivals.clone().context("haproxy and nginx were not unpacked")?;
-    let options =
-        Options { edge: vec![("AOS_EDGE_TRUSTED_PROXIES", "127.0.0.1".to_owned())], ..Options::default() };
+    let edge = [
+        ("AOS_EDGE_TRUSTED_PROXIES", "127.0.0.1".to_owned()),
+        ("AOS_EDGE_PROXY_PROTOCOL", announced::BALANCER.to_owned()),
+        ("AOS_EDGE_CONNECTIONS_PER_ADDRESS", announced::PER_ADDRESS.to_string()),
+    ];
+    let options = Options { edge: edge.into(), ..Options::default() };
     let stack = Stack::start(&ground, options).await?;
     let cast = stack.api()?.cast().await?;
     let path = format!("/api/track/{}", cast.token);
-    let target = Target { addr: stack.edge_addr, path: path.clone(), location: cast.destination };
+    let target = Target { addr: stack.edge_addr, path: path.clone(), location: cast.destination.clone() };
     stack.wait_for_link(&target).await?;
     let yard = Yard { packages: &packages, folder: &stack.folder, stack: &stack };
     let mut all = Vec::new();
@@ -84,6 +91,7 @@ pub(crate) async fn run(args: &Args) -> anyhow::Result<bool> {
         all.iter().map(|proxy| proxy.kind.name()).collect::<Vec<_>>().join(" | ")
     ));
     say(&format!("|---|---|{}", "---|".repeat(all.len())));
+    let announced = args.name.as_deref() == Some("announced");
     let (mut cases_run, mut wrong) = (0, Vec::new());
     for (number, case) in cases::cases(&path).iter().enumerate() {
         if args.name.as_ref().is_some_and(|name| !case.name.contains(name.as_str())) {
@@ -101,12 +109,15 @@ pub(crate) async fn run(args: &Args) -> anyhow::Result<bool> {
         }
         say(&row);
     }
+    ensure!(cases_run > 0 || announced, "no case has such a name");
+    if announced || args.name.is_none() {
+        wrong.extend(announced::run(&yard, &cast).await?);
+    }
     say("");
     for disagreement in &wrong {
         say(disagreement);
     }
     say(&format!("{cases_run} cases through {} proxies: {} disagreements", all.len(), wrong.len()));
-    ensure!(cases_run > 0, "no case has such a name");
     drop(all);
     stack.stop()?;
     Ok(wrong.is_empty())

@@ -1,5 +1,6 @@
 //! The proxies of `corpus`: their configurations, and what they count.
 
+use super::announced::BALANCER;
 use crate::stack::ground::free_ports;
 use crate::stack::{Stack, local};
 use anyhow::{Context, ensure};
@@ -25,11 +26,26 @@ pub(super) enum Kind {
     Nginx,
     /// With the file in `deploy/`.
     NginxDeployed,
+    /// Says by PROXY protocol v2 who the client is, from the address that may.
+    HaproxyAnnouncing,
+    /// The same without looking at HTTP; itself behind a balancer that says who the client is.
+    Announcing,
+    /// The same, from an address that may not.
+    AnnouncingFromElsewhere,
+    /// From the address that must announce, and does not.
+    Mute,
 }
 
 impl Kind {
-    pub(super) const ALL: [Self; 5] =
-        [Self::Haproxy, Self::HaproxyLenient, Self::HaproxyDeployed, Self::Nginx, Self::NginxDeployed];
+    /// Those that every case goes through.
+    pub(super) const ALL: [Self; 6] = [
+        Self::Haproxy,
+        Self::HaproxyLenient,
+        Self::HaproxyDeployed,
+        Self::HaproxyAnnouncing,
+        Self::Nginx,
+        Self::NginxDeployed,
+    ];
 
     /// As the table calls it.
     pub(super) const fn name(self) -> &'static str {
@@ -39,13 +55,17 @@ impl Kind {
             Self::HaproxyDeployed => "haproxy of deploy/",
             Self::Nginx => "nginx",
             Self::NginxDeployed => "nginx of deploy/",
+            Self::HaproxyAnnouncing => "haproxy, `send-proxy-v2`",
+            Self::Announcing => "haproxy, TCP, `send-proxy-v2`",
+            Self::AnnouncingFromElsewhere => "haproxy, TCP, `send-proxy-v2` from elsewhere",
+            Self::Mute => "haproxy, TCP, without `send-proxy-v2`",
         }
     }
 
     const fn program(self) -> &'static str {
         match self {
-            Self::Haproxy | Self::HaproxyLenient | Self::HaproxyDeployed => "haproxy",
             Self::Nginx | Self::NginxDeployed => "nginx",
+            _ => "haproxy",
         }
     }
 }
@@ -127,8 +147,20 @@ impl Yard<'_> {
         let file = folder.join("config");
         let log = folder.join("requests.log");
         let config = match kind {
-            Kind::Haproxy => self.haproxy(port, statistics, ""),
-            Kind::HaproxyLenient => self.haproxy(port, statistics, "  option accept-invalid-http-request\n"),
+            Kind::Haproxy => self.haproxy(port, statistics, "", ""),
+            Kind::HaproxyLenient => {
+                self.haproxy(port, statistics, "  option accept-invalid-http-request\n", "")
+            }
+            Kind::HaproxyAnnouncing => {
+                self.haproxy(port, statistics, "", &format!("source {BALANCER} send-proxy-v2"))
+            }
+            // Its own checks announce too: as the balancer's own connections.
+            Kind::Announcing => self.haproxy_tcp(
+                port,
+                &format!("source {BALANCER} send-proxy-v2 check check-send-proxy inter 100ms"),
+            ),
+            Kind::AnnouncingFromElsewhere => self.haproxy_tcp(port, "send-proxy-v2"),
+            Kind::Mute => self.haproxy_tcp(port, &format!("source {BALANCER}")),
             Kind::HaproxyDeployed => self.haproxy_deployed(port, statistics, &folder)?,
             Kind::Nginx => self.nginx(port, &log),
             Kind::NginxDeployed => self.nginx_deployed(port, &log, &folder)?,
@@ -162,11 +194,21 @@ impl Yard<'_> {
         Ok(proxy)
     }
 
-    fn haproxy(&self, port: u16, statistics: u16, option: &str) -> String {
+    /// Passes TCP on, and is told by a header before each connection who its client is.
+    fn haproxy_tcp(&self, port: u16, server: &str) -> String {
+        format!(
+            "global\n  maxconn 1000\n  nbthread 1\ndefaults\n  mode tcp\n  timeout client 60s\n  timeout server 60s\n  \
+             timeout connect 2s\nlisten public\n  bind {} accept-proxy\n  server edge-1 {} {server}\n",
+            local(port),
+            self.stack.edge_addr
+        )
+    }
+
+    fn haproxy(&self, port: u16, statistics: u16, option: &str, server: &str) -> String {
         format!(
             "global\n  maxconn 1000\n  nbthread 1\ndefaults\n  mode http\n  timeout client 10s\n  timeout server 10s\n  \
              timeout connect 2s\n  http-reuse always\n{option}frontend public\n  bind {}\n  default_backend edges\n\
-             backend edges\n  server edge-1 {}\nfrontend metrics\n  bind {}\n  stats enable\n  stats uri /stats\n",
+             backend edges\n  server edge-1 {} {server}\nfrontend metrics\n  bind {}\n  stats enable\n  stats uri /stats\n",
             local(port),
             self.stack.edge_addr,
             local(statistics)

@@ -81,6 +81,37 @@ proptest! {
     }
 }
 
+/// A click's time is its distance to the first one's, in 32 bits: of a clock that jumps by more than 24 days within a
+/// frame the click has the nearest time there is, and everything else.
+#[test]
+fn a_time_too_far_from_the_first_is_brought_near_and_nothing_else_changes() {
+    let first = 1_795_000_000_000;
+    let clicks =
+        [0, i64::from(i32::MAX) + 1, i64::from(i32::MIN) - 1, i64::from(i32::MAX), -5].map(|distance| {
+            let (link, country) = (LinkKey(1), *b"DE");
+            let (class, flags) = (ClickClass::Human, FLAG_BILLABLE);
+            Click {
+                at_ms: first + distance,
+                link,
+                advertiser: 1,
+                visitor: 2,
+                class,
+                flags,
+                country,
+                notes: &[],
+            }
+        });
+    let mut bytes = Vec::new();
+    encode(&header(7), &clicks, &mut bytes);
+    let read = decode(&bytes).unwrap();
+    let near = |click: Click<'static>| Click {
+        at_ms: click.at_ms.clamp(first + i64::from(i32::MIN), first + i64::from(i32::MAX)),
+        ..click
+    };
+    assert_eq!(read.clicks, clicks.map(near));
+    assert_eq!(read.header, header(7));
+}
+
 #[test]
 fn a_frame_fits_after_the_watermark_it_continues() {
     // Loses 98 and 99, then holds clicks 100 to 109.

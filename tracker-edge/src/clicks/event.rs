@@ -99,17 +99,28 @@ pub(crate) fn push_referrer(referrer: &[u8], notes: &mut Vec<u8>) {
     };
     let mut lower = [0; note::VALUE_LEN_MAX];
     let Some(lower) = lower.get_mut(..host.len()) else { return };
+    let mut plain = true;
     for (to, from) in lower.iter_mut().zip(host) {
-        *to = from.to_ascii_lowercase();
+        *to = HOST_LOWER[usize::from(*from)];
+        plain &= *to != 0;
     }
-    let plain =
-        |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_' | b'[' | b']' | b':');
-    if lower.iter().all(plain)
-        && let Ok(host) = std::str::from_utf8(lower)
-    {
+    if plain && let Ok(host) = std::str::from_utf8(lower) {
         push_note(notes, note::REFERRER_HOST, host);
     }
 }
+
+/// Bytes of a host in lower case; 0 for those a host does not have.
+const HOST_LOWER: [u8; 256] = {
+    let (mut lower, mut byte) = ([0; 256], 0);
+    while byte < 128 {
+        let character = byte as u8;
+        if character.is_ascii_alphanumeric() || matches!(character, b'.' | b'-' | b'_' | b'[' | b']' | b':') {
+            lower[byte] = character.to_ascii_lowercase();
+        }
+        byte += 1;
+    }
+    lower
+};
 
 #[cfg(test)]
 mod tests {

@@ -16,9 +16,10 @@ mod meter;
 mod stream;
 
 use crate::addresses::Place;
+use crate::answers::Answer;
 use crate::connections::{Ask, Connection, Guard, Phase};
 use crate::head::Head;
-use crate::http::{Answer, Pending, Service};
+use crate::http::{Pending, Service};
 use crate::runtime::Worker;
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -34,7 +35,7 @@ use std::net::IpAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::Duration;
 use stream::{Metered, Wire};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
@@ -51,8 +52,6 @@ const RESETS_MAX: usize = 128;
 const ROUNDS: u32 = 4;
 /// Time for the last words of a connection that is closed.
 const LAST_WORDS: Duration = Duration::from_millis(250);
-/// The last second that a date has a form for.
-const LAST_SECOND: i64 = 253_402_300_799;
 
 type Frames = h2::server::Connection<Metered<TlsStream<TcpStream>>, Bytes>;
 type Arrived = Vec<(Request<RecvStream>, SendResponse<Bytes>)>;
@@ -62,8 +61,6 @@ pub(crate) struct Http2 {
     builder: Builder,
     /// Requests on their way from a connection to their answers; empty between two turns.
     arrived: RefCell<Arrived>,
-    /// The second, and how it is written.
-    date: RefCell<(i64, HeaderValue)>,
 }
 
 impl Http2 {
@@ -76,18 +73,7 @@ impl Http2 {
             .initial_window_size(0)
             .max_send_buffer_size(SEND_BUFFER_MAX)
             .max_local_error_reset_streams(Some(RESETS_MAX));
-        Self { builder, arrived: RefCell::default(), date: RefCell::new((-1, HeaderValue::from_static(""))) }
-    }
-
-    /// The time as an answer says it.
-    fn date(&self, now_ms: i64) -> HeaderValue {
-        let second = now_ms.div_euclid(1000).clamp(0, LAST_SECOND);
-        let mut date = self.date.borrow_mut();
-        if date.0 != second {
-            let text = httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(second as u64));
-            *date = (second, HeaderValue::try_from(text).expect("a date is printable ASCII"));
-        }
-        date.1.clone()
+        Self { builder, arrived: RefCell::default() }
     }
 }
 
@@ -268,7 +254,7 @@ impl Serving {
         let (mut head, body) = answer.into_parts();
         let body = body.into_inner().unwrap_or_default();
         head.headers.remove(header::CONNECTION);
-        head.headers.insert(header::DATE, self.worker.http2.date(self.worker.edge.clock.now_ms()));
+        head.headers.insert(header::DATE, self.worker.date.value(self.worker.edge.clock.now_ms()));
         if !body.is_empty() {
             head.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
         }

@@ -186,6 +186,10 @@ fn targets(corpus: &mut Corpus<'_>) {
         let request = with_byte("GET /api/track/x", *byte, "y HTTP/1.1\r\nHost: a\r\n\r\n");
         corpus.add(&format!("with {byte:#04x} in it"), request, answered(404));
     }
+    for behind in ["\u{e9}", "\u{60f}", "\u{60f}?sub1=x", "\u{1f4a1}x", "\u{60f}/x"] {
+        let line = format!("GET {}{behind} HTTP/1.1", corpus.path);
+        corpus.line(&format!("{behind} behind a token"), &line, answered(404));
+    }
     corpus.line("of 1,900 more characters", &format!("GET TARGET&x={} HTTP/1.1", "x".repeat(1_900)), click());
     corpus.line("of 2,100 characters", &format!("GET TARGET&x={} HTTP/1.1", "x".repeat(2_100)), refused(414));
     corpus.line("of 3 KiB", &format!("GET TARGET&x={} HTTP/1.1", "x".repeat(3_072)), refused(414));

@@ -11,8 +11,11 @@ use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::net::SocketAddr;
 
-fn edge() -> TestEdge {
-    let edge = TestEdge::start();
+/// With hyper alone, and with the fast path in front of it.
+const WAYS: [&str; 2] = ["--fast-path=false", "--fast-path=true"];
+
+fn edge(way: &str) -> TestEdge {
+    let edge = TestEdge::start_with(&[way]);
     edge.publisher.publish(&link(1, "https://shop.example/"));
     edge.wait_ready();
     edge
@@ -43,7 +46,11 @@ fn statuses_in(answers: &[u8]) -> Vec<u16> {
 fn recorded(edge: &TestEdge) -> HashMap<String, usize> {
     let clicks = || edge.publisher.shipped();
     let answered = edge.metric("edge_responses_total{answer=\"redirect\"}") as usize;
-    eventually("all clicks are shipped", || clicks().len() >= answered);
+    eventually("all clicks are shipped", || {
+        // So many are sent ahead of what is committed, and no more.
+        edge.publisher.commit();
+        clicks().len() >= answered
+    });
     let mut recorded = HashMap::new();
     for click in clicks() {
         let sub1 = click.notes.iter().find(|(kind, _)| *kind == note::SUB1);
@@ -60,7 +67,11 @@ fn clicks_of(recorded: &HashMap<String, usize>, number: usize) -> (usize, bool) 
 
 #[test]
 fn f58_each_request_of_the_corpus_is_answered_counted_and_closed_as_it_must_be() {
-    let edge = edge();
+    WAYS.into_iter().for_each(each_is_right);
+}
+
+fn each_is_right(way: &str) {
+    let edge = edge(way);
     let path = path(1);
     let cases = cases::cases(&path);
     assert!(cases.len() >= 300, "{} cases", cases.len());
@@ -87,7 +98,11 @@ fn f58_each_request_of_the_corpus_is_answered_counted_and_closed_as_it_must_be()
 
 #[test]
 fn f58_however_the_bytes_are_cut_no_more_is_recorded() {
-    let edge = edge();
+    WAYS.into_iter().for_each(none_is_more_when_cut);
+}
+
+fn none_is_more_when_cut(way: &str) {
+    let edge = edge(way);
     let path = path(1);
     let cases = cases::cases(&path);
     let mut wrong = Vec::new();
@@ -111,12 +126,70 @@ fn f58_however_the_bytes_are_cut_no_more_is_recorded() {
     assert!(wrong.is_empty(), "{}:\n{}", wrong.len(), wrong.join("\n"));
 }
 
+/// Every byte of the answers but the date, when so many bytes are sent at a time.
+fn answers(addr: SocketAddr, bytes: &[u8], at_a_time: usize) -> String {
+    let mut stream = connect(addr);
+    stream.set_nodelay(true).unwrap();
+    // Who refuses what came takes no more.
+    bytes.chunks(at_a_time).take_while(|part| stream.write_all(part).is_ok()).for_each(drop);
+    let mut answers = Vec::new();
+    drop(stream.read_to_end(&mut answers));
+    let text = String::from_utf8_lossy(&answers);
+    let lines = text.split_inclusive('\n').filter(|line| !line.starts_with("date: "));
+    lines.collect()
+}
+
+/// Whether hyper's own answer depends on how much has come when it reads: a bare line feed refuses all that has no
+/// answer yet, the whole preface of HTTP/2 is told from its start, and a body may be there before its answer.
+fn is_a_matter_of_time(bytes: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(bytes).to_ascii_lowercase();
+    if ["content-length", "transfer-encoding"].iter().any(|name| text.contains(name)) {
+        return true;
+    }
+    let bare =
+        |at: usize| bytes[at] == b'\n' && at.checked_sub(1).is_none_or(|before| bytes[before] != b'\r');
+    (0..bytes.len()).any(bare) || bytes.starts_with(b"PRI * ")
+}
+
+#[test]
+fn nobody_can_tell_the_fast_path_from_hyper() {
+    let [slow, fast] = WAYS.map(edge);
+    let path = path(1);
+    let sound = |more: &str| format!("GET {path}?sub1=before HTTP/1.1\r\nHost: a\r\n{more}\r\n").into_bytes();
+    let (before, long) = (sound("User-Agent: x\r\n"), sound(&format!("X: {}\r\n", "y".repeat(3000))));
+    let mut wrong = Vec::new();
+    for (number, case) in cases::cases(&path).iter().enumerate() {
+        let followed = case.followed(number, &path);
+        let mut sent = vec![
+            (followed.clone(), usize::MAX),
+            ([&*before, &*followed].concat(), usize::MAX),
+            ([&*long, &*before, &*followed].concat(), usize::MAX),
+        ];
+        if case.bytes.len() <= CUT_LEN_MAX && !is_a_matter_of_time(&case.bytes) {
+            sent.push(([&*before, &*followed].concat(), 1));
+        }
+        for (bytes, at_a_time) in sent {
+            let [slow, fast] = [&slow, &fast].map(|edge| answers(edge.edge.addr(), &bytes, at_a_time));
+            if slow != fast {
+                let how = format!("{} bytes, {} at a time", bytes.len(), at_a_time.min(bytes.len()));
+                wrong.push(format!("{} ({how}): {fast:?}, not {slow:?}: {}", case.name, shown(case)));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}:\n{}", wrong.len(), wrong.join("\n"));
+    assert_eq!(recorded(&slow), recorded(&fast));
+}
+
 /// Longer ones are large for the sake of their size.
 const CUT_LEN_MAX: usize = 400;
 
 #[test]
 fn f58_two_requests_cut_anywhere_are_two_clicks() {
-    let edge = edge();
+    WAYS.into_iter().for_each(two_are_two);
+}
+
+fn two_are_two(way: &str) {
+    let edge = edge(way);
     let path = path(1);
     let target = |number: usize| format!("{path}?sub1={number}");
     let two = |number| {

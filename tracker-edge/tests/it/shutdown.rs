@@ -97,20 +97,22 @@ fn a_stop_is_announced_before_connections_are_refused() {
 
 #[test]
 fn a_request_in_hand_is_finished_and_an_idle_connection_closed() {
-    let edge = TestEdge::start_with(&["--grace-ms", "4000"]);
-    edge.publisher.publish(&link(1, "https://shop.example/"));
-    edge.wait_ready();
-    let mut idle = connect(edge.edge.addr());
-    write!(idle, "GET {} HTTP/1.1\r\nHost: t.example\r\n\r\n", path(1)).unwrap();
-    read_reply(&mut idle);
-    let mut half = connect(edge.edge.addr());
-    write!(half, "GET {} HTTP/1.1\r\nHost: t.exa", path(1)).unwrap();
-    eventually("both connected", || edge.metric("edge_connections_accepted_total") == 2);
-    edge.edge.stop();
-    assert_eq!(idle.read(&mut [0]).unwrap(), 0, "idle connections are closed at once");
-    write!(half, "mple\r\n\r\n").unwrap();
-    let reply = read_reply(&mut half);
-    assert_eq!((reply.status, reply.headers("connection")), (302, vec!["close"]));
+    for way in ["--fast-path=false", "--fast-path=true"] {
+        let edge = TestEdge::start_with(&["--grace-ms", "4000", way]);
+        edge.publisher.publish(&link(1, "https://shop.example/"));
+        edge.wait_ready();
+        let mut idle = connect(edge.edge.addr());
+        write!(idle, "GET {} HTTP/1.1\r\nHost: t.example\r\n\r\n", path(1)).unwrap();
+        read_reply(&mut idle);
+        let mut half = connect(edge.edge.addr());
+        write!(half, "GET {} HTTP/1.1\r\nHost: t.exa", path(1)).unwrap();
+        eventually("both connected", || edge.metric("edge_connections_accepted_total") == 2);
+        edge.edge.stop();
+        assert_eq!(idle.read(&mut [0]).unwrap(), 0, "idle connections are closed at once ({way})");
+        write!(half, "mple\r\n\r\n").unwrap();
+        let reply = read_reply(&mut half);
+        assert_eq!((reply.status, reply.headers("connection")), (302, vec!["close"]), "{way}");
+    }
 }
 
 #[test]
