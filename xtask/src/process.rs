@@ -267,7 +267,16 @@ pub fn run_group(command: &mut Command, interrupt: &Interrupt) -> Result<ExitSta
 }
 
 /// Waits for the leader of a process group; on a signal the whole group is stopped.
-pub fn wait_group(mut child: Child, interrupt: &Interrupt) -> Result<ExitStatus> {
+pub fn wait_group(child: Child, interrupt: &Interrupt) -> Result<ExitStatus> {
+    wait_group_while(child, interrupt, || true)
+}
+
+/// The same, as long as it is worth waiting for: the whole group is stopped as well when it is not any more.
+pub fn wait_group_while(
+    mut child: Child,
+    interrupt: &Interrupt,
+    mut is_worth_it: impl FnMut() -> bool,
+) -> Result<ExitStatus> {
     let group = Pid::from_raw(i32::try_from(child.id()).context("a process id above 2^31")?);
     let mut asked: Option<Instant> = None;
     loop {
@@ -276,7 +285,7 @@ pub fn wait_group(mut child: Child, interrupt: &Interrupt) -> Result<ExitStatus>
             return Ok(status);
         }
         match asked {
-            None if interrupt.requested() => {
+            None if interrupt.requested() || !is_worth_it() => {
                 // A group that is gone already needs no signal.
                 killpg(group, Signal::SIGTERM).ok();
                 asked = Some(Instant::now());

@@ -9,6 +9,8 @@ use std::io::{BufRead, BufReader};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
@@ -25,6 +27,8 @@ use crate::stack;
 
 /// The name of `test` itself among the pid files of its directory.
 const TEST: &str = "test";
+/// Longest time in which no test ends, before those that run are taken to hang: five times what the slowest takes.
+const SILENCE_MAX: Duration = Duration::from_secs(15 * 60);
 
 /// Settings of `test`.
 #[derive(Debug, clap::Args)]
@@ -52,8 +56,11 @@ pub fn test(
 ) -> Result<()> {
     sweep(layout, interrupt)?;
     let programs = Programs::ready(servers, layout, interrupt)?;
-    let peers = peers::ready(servers.no_install, &servers.path, layout, interrupt)?;
-    let pebble = servers::pebble::ready(servers, layout, interrupt)?;
+    let further = [
+        ("AOS_TEST_PEERS", peers::ready(servers.no_install, &servers.path, layout, interrupt)?),
+        ("AOS_TEST_PEBBLE", servers::pebble::ready(servers, layout, interrupt)?),
+        ("AOS_TEST_PGBOUNCER", servers::pgbouncer::ready(servers, layout, interrupt)?),
+    ];
     // Compile errors first: they need no servers.
     let mut build = cargo.command(&layout.root);
     build.arg("test").args(selection(args)).arg("--no-run");
@@ -63,7 +70,7 @@ pub fn test(
     step.done("");
 
     let bench = Bench::start(layout, &programs, interrupt)?;
-    let outcome = run(args, servers, cargo, layout, &bench, (&peers, &pebble), interrupt);
+    let outcome = run(args, servers, cargo, layout, &bench, &further, interrupt);
     bench.stop(interrupt)?;
     let tally = outcome?;
     if tally.ignored > 0 {
@@ -102,7 +109,7 @@ fn run(
     cargo: &Cargo,
     layout: &Layout,
     bench: &Bench,
-    (peers, pebble): (&Path, &Path),
+    further: &[(&str, PathBuf)],
     interrupt: &Interrupt,
 ) -> Result<Tally> {
     let mut command = cargo.command(&layout.root);
@@ -114,8 +121,7 @@ fn run(
         .args(&args.extra)
         .env("AOS_TEST_DATABASE_URL", bench.postgres.url("postgres"))
         .env("AOS_TEST_REDIS_URL", bench.redis.url())
-        .env("AOS_TEST_PEERS", peers)
-        .env("AOS_TEST_PEBBLE", pebble)
+        .envs(further.iter().map(|(name, path)| (*name, path)))
         // Tests that have to kill a server start one of their own; it need not be on anybody's PATH.
         .env("PATH", search_path(servers, bench)?)
         .stdout(Stdio::piped())
@@ -123,18 +129,32 @@ fn run(
     interrupt.check()?;
     let mut child = command.spawn().context("cannot start cargo test")?;
     let stdout = child.stdout.take().context("cargo test has no output")?;
+    let last_line = Arc::new(Mutex::new(Instant::now()));
+    let heard = Arc::clone(&last_line);
     let reader = std::thread::spawn(move || {
         let mut tally = Tally::default();
         for line in BufReader::new(stdout).split(b'\n').map_while(std::io::Result::ok) {
             let line = String::from_utf8_lossy(&line);
             say(&line);
             tally.add(&line);
+            *heard.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
         }
         tally
     });
-    let status = process::wait_group(child, interrupt)?;
+    let mut hangs = false;
+    let status = process::wait_group_while(child, interrupt, || {
+        hangs = last_line.lock().unwrap_or_else(PoisonError::into_inner).elapsed() > SILENCE_MAX;
+        !hangs
+    })?;
     let mut tally = reader.join().ok().context("the thread that reads the tests' output panicked")?;
-    if !status.success() && tally.failed == 0 {
+    if hangs {
+        let minutes = SILENCE_MAX.as_secs() / 60;
+        say(format!(
+            "\nno test has ended for {minutes} minutes: those that are \"running for over 60 seconds\" above and did \
+             not end hang"
+        ));
+        tally.failed += 1;
+    } else if !status.success() && tally.failed == 0 {
         // A test program that crashed says no result; it must not look like success.
         say(format!("\ncargo test ended with {status}, though no test failed: a test program crashed"));
         tally.failed = 1;

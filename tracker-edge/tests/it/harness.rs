@@ -45,7 +45,15 @@ impl Publisher {
     }
 
     pub(crate) fn connection(&self) -> redis::Connection {
-        self.client.get_connection().unwrap()
+        self.connect().unwrap()
+    }
+
+    /// A connection on which nothing is waited for in vain: a test that fails while its Redis is stopped ends.
+    fn connect(&self) -> redis::RedisResult<redis::Connection> {
+        let connection = self.client.get_connection_with_timeout(SOON)?;
+        connection.set_read_timeout(Some(SOON))?;
+        connection.set_write_timeout(Some(SOON))?;
+        Ok(connection)
     }
 
     /// Sets the epoch, as a publisher does when it finds none.
@@ -123,7 +131,7 @@ impl Publisher {
 impl Drop for Publisher {
     fn drop(&mut self) {
         // Leaves nothing behind in the shared Redis; a private one may be gone already.
-        if let Ok(mut connection) = self.client.get_connection()
+        if let Ok(mut connection) = self.connect()
             && let Ok(keys) = connection.keys::<_, Vec<String>>(format!("{}*", self.prefix))
             && !keys.is_empty()
         {
