@@ -30,7 +30,7 @@ async fn ready(State(app): State<App>) -> Response {
     if app.tasks().is_leaving() {
         return (StatusCode::SERVICE_UNAVAILABLE, "stopping\n").into_response();
     }
-    match tokio::time::timeout(CHECK_FOR, crate::db::ping(app.db_read())).await {
+    match tokio::time::timeout(CHECK_FOR, app.ping()).await {
         Ok(Ok(())) => (StatusCode::OK, "ready\n").into_response(),
         _ => (StatusCode::SERVICE_UNAVAILABLE, "postgres does not answer\n").into_response(),
     }

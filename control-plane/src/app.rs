@@ -4,7 +4,7 @@
 
 use crate::auth::slat::SlatKeys;
 use crate::config::Config;
-use crate::db::{self, PoolSettings, Tx};
+use crate::db::{self, Conn, PoolSettings, Requests, Tx};
 use crate::error::Result;
 use crate::redis;
 use crate::web::egress::{Egress, Policy};
@@ -22,8 +22,8 @@ pub struct App(Arc<Inner>);
 
 struct Inner {
     config: Config,
-    db: PgPool,
-    db_read: PgPool,
+    db: Requests,
+    db_read: Requests,
     db_worker: PgPool,
     redis: redis::Redis,
     egress: Egress,
@@ -48,9 +48,13 @@ impl App {
         // The one TLS provider of the process; a second installation is refused and changes nothing.
         rustls::crypto::ring::default_provider().install_default().ok();
         let url = config.database_url.expose_secret();
+        let requests = |settings| match &config.database_pooler_url {
+            Some(pooler) => Requests::pooled(pooler.expose_secret(), settings),
+            None => Requests::direct(url, settings),
+        };
         Ok(Self(Arc::new(Inner {
-            db: db::pool(url, PoolSettings::api(config.db_api_connections))?,
-            db_read: db::pool(url, PoolSettings::read(config.db_read_connections))?,
+            db: requests(PoolSettings::api(config.db_api_connections))?,
+            db_read: requests(PoolSettings::read(config.db_read_connections))?,
             db_worker: db::pool(url, PoolSettings::worker(config.db_worker_connections))?,
             redis: redis::Redis::new(config.redis_url.expose_secret())?,
             egress: Egress::new(Policy::new(config.egress_allow.clone()))?,
@@ -74,14 +78,14 @@ impl App {
         &self.0.config
     }
 
-    /// Connections for requests that write.
+    /// The bare connections of requests that write, to count them: behind a pooler they are not to be spoken on.
     pub fn db(&self) -> &PgPool {
-        &self.0.db
+        self.0.db.pool()
     }
 
-    /// Connections for requests that only read.
+    /// The same of requests that only read.
     pub fn db_read(&self) -> &PgPool {
-        &self.0.db_read
+        self.0.db_read.pool()
     }
 
     /// Connections for the drainer and the jobs.
@@ -92,6 +96,21 @@ impl App {
     /// A transaction for a request that writes.
     pub async fn begin(&self) -> Result<Tx> {
         Ok(self.0.db.begin().await?)
+    }
+
+    /// A connection for single statements of requests that write.
+    pub async fn write(&self) -> Result<Conn, sqlx::Error> {
+        self.0.db.acquire().await
+    }
+
+    /// A connection for requests that only read.
+    pub async fn read(&self) -> Result<Conn, sqlx::Error> {
+        self.0.db_read.acquire().await
+    }
+
+    /// Whether Postgres answers requests.
+    pub async fn ping(&self) -> Result<(), sqlx::Error> {
+        db::ping(self.0.db_read.pool()).await
     }
 
     /// Redis for requests and jobs.
@@ -146,8 +165,8 @@ impl App {
 
     /// Closes the database pools, so that a stop leaves no connection behind.
     pub async fn close(&self) {
-        self.0.db.close().await;
-        self.0.db_read.close().await;
+        self.0.db.pool().close().await;
+        self.0.db_read.pool().close().await;
         self.0.db_worker.close().await;
     }
 }

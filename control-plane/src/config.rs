@@ -117,6 +117,10 @@ pub struct Settings {
     /// Postgres, as `postgres://user:password@host:port/database`.
     #[arg(long, env = "AOS_DATABASE_URL", global = true, hide_env_values = true)]
     pub database_url: Option<String>,
+    /// A pooler in transaction mode before that Postgres (PgBouncer), for requests of the API: everything else goes
+    /// to AOS_DATABASE_URL.
+    #[arg(long, env = "AOS_DATABASE_POOLER_URL", global = true, hide_env_values = true)]
+    pub database_pooler_url: Option<String>,
     /// Redis, as `redis://host:port/`, `redis-cluster://host:port,host:port/` or
     /// `redis-sentinel://host:port,host:port/service`; `rediss…` for TLS.
     #[arg(long, env = "AOS_REDIS_URL", global = true, hide_env_values = true)]
@@ -249,6 +253,8 @@ pub struct Settings {
 pub struct Config {
     /// Postgres.
     pub database_url: SecretString,
+    /// A pooler in transaction mode before it, for requests of the API.
+    pub database_pooler_url: Option<SecretString>,
     /// Redis.
     pub redis_url: SecretString,
     /// Redis key prefix.
@@ -351,6 +357,11 @@ impl Config {
                 Some(domains),
             ) if problems.0.is_empty() => Ok(Self {
                 database_url: database_url.into(),
+                database_pooler_url: settings
+                    .database_pooler_url
+                    .clone()
+                    .filter(|url| !url.is_empty())
+                    .map(SecretString::from),
                 redis_url: redis_url.into(),
                 redis_prefix: settings.redis_prefix.clone(),
                 secret,
@@ -399,6 +410,10 @@ impl Config {
         };
         [
             format!("AOS_DATABASE_URL={}", host(&self.database_url)),
+            format!(
+                "AOS_DATABASE_POOLER_URL={}",
+                self.database_pooler_url.as_ref().map(host).unwrap_or_default()
+            ),
             format!("AOS_REDIS_URL={}", RedisUrl::hide_login(self.redis_url.expose_secret())),
             format!("AOS_REDIS_PREFIX={}", self.redis_prefix),
             "AOS_SECRET=(set)".to_owned(),

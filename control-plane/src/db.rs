@@ -5,6 +5,9 @@
 
 pub mod grants;
 pub mod migrate;
+pub mod requests;
+
+pub use requests::{Conn, Requests};
 
 use sqlx::Connection;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
@@ -33,6 +36,8 @@ pub struct PoolSettings {
     /// Whether statements are planned for their values each time. Lists have filters that may be absent,
     /// and only a plan that knows which are can use their indexes.
     pub plans_by_value: bool,
+    /// Whether nothing is ever changed.
+    pub only_reads: bool,
 }
 
 impl PoolSettings {
@@ -45,12 +50,18 @@ impl PoolSettings {
             lock_timeout: Duration::from_secs(5),
             idle_in_transaction_timeout: Duration::from_secs(5),
             plans_by_value: false,
+            only_reads: false,
         }
     }
 
     /// Requests that only read; a slow one must not take money's connections.
     pub const fn read(connections_max: u32) -> Self {
-        Self { name: "control-plane read", plans_by_value: true, ..Self::api(connections_max) }
+        Self {
+            name: "control-plane read",
+            plans_by_value: true,
+            only_reads: true,
+            ..Self::api(connections_max)
+        }
     }
 
     /// The drainer and the jobs. A frozen drainer lets go of its row locks after two seconds.
@@ -62,37 +73,54 @@ impl PoolSettings {
             lock_timeout: Duration::from_secs(5),
             idle_in_transaction_timeout: Duration::from_secs(2),
             plans_by_value: false,
+            only_reads: false,
         }
+    }
+
+    /// Parameters of Postgres for such work.
+    fn parameters(self) -> Vec<(&'static str, String)> {
+        let ms = |duration: Duration| duration.as_millis().to_string();
+        let mut all = vec![
+            ("timezone", "UTC".to_owned()),
+            // Whatever the database's default is: what we acknowledge must not be lost.
+            ("synchronous_commit", "on".to_owned()),
+            ("statement_timeout", ms(self.statement_timeout)),
+            ("lock_timeout", ms(self.lock_timeout)),
+            ("idle_in_transaction_session_timeout", ms(self.idle_in_transaction_timeout)),
+            ("plan_cache_mode", if self.plans_by_value { "force_custom_plan" } else { "auto" }.to_owned()),
+        ];
+        if self.plans_by_value {
+            // Lists are read from indexes that cover them and are in memory: a page of one costs what a page of the
+            // table costs, and a plan that reads the table whole, or with helpers to be started first, never pays: it
+            // is taken where nothing else is possible.
+            all.extend([
+                ("random_page_cost", "1.1".to_owned()),
+                ("enable_seqscan", "off".to_owned()),
+                // What is forbidden counts as very dear, and a query that looks dear is compiled first, for longer
+                // than it runs.
+                ("jit", "off".to_owned()),
+                ("max_parallel_workers_per_gather", "0".to_owned()),
+            ]);
+        }
+        all
     }
 }
 
 /// A pool that connects when it is first used.
 pub fn pool(url: &str, settings: PoolSettings) -> Result<PgPool, sqlx::Error> {
-    let ms = |duration: Duration| duration.as_millis().to_string();
-    let mut options = PgConnectOptions::from_str(url)?.application_name(settings.name).options([
-        ("timezone", "UTC".to_owned()),
-        // Whatever the database's default is: what we acknowledge must not be lost.
-        ("synchronous_commit", "on".to_owned()),
-        ("statement_timeout", ms(settings.statement_timeout)),
-        ("lock_timeout", ms(settings.lock_timeout)),
-        ("idle_in_transaction_session_timeout", ms(settings.idle_in_transaction_timeout)),
-        ("plan_cache_mode", if settings.plans_by_value { "force_custom_plan" } else { "auto" }.to_owned()),
-    ]);
-    if settings.plans_by_value {
-        // Lists are read from indexes that cover them and are in memory: a page of one costs what a page of the
-        // table costs, and a plan that reads the table whole, or with helpers to be started first, never pays: it
-        // is taken where nothing else is possible.
-        options = options.options([
-            ("random_page_cost", "1.1"),
-            ("enable_seqscan", "off"),
-            ("max_parallel_workers_per_gather", "0"),
-        ]);
-    }
-    Ok(PgPoolOptions::new()
+    Ok(pool_of(options(url, settings)?.options(settings.parameters()), settings))
+}
+
+fn options(url: &str, settings: PoolSettings) -> Result<PgConnectOptions, sqlx::Error> {
+    Ok(PgConnectOptions::from_str(url)?.application_name(settings.name))
+}
+
+fn pool_of(options: PgConnectOptions, settings: PoolSettings) -> PgPool {
+    PgPoolOptions::new()
         .max_connections(settings.connections_max)
         .acquire_timeout(Duration::from_secs(3))
         .max_lifetime(Duration::from_mins(30))
-        .connect_lazy_with(options))
+        .connect_lazy_with(options)
 }
 
 /// What sqlx makes of a connection that is closed before its first answer.
@@ -152,7 +180,8 @@ pub fn violated(error: &sqlx::Error) -> Option<&str> {
 
 /// Asks the database whether it is there.
 pub async fn ping(pool: &PgPool) -> Result<(), sqlx::Error> {
-    sqlx::query("SELECT 1").execute(pool).await.map(drop)
+    // By no name: it may be behind a pooler.
+    sqlx::raw_sql("SELECT 1").execute(pool).await.map(drop)
 }
 
 #[cfg(test)]

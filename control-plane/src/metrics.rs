@@ -73,11 +73,19 @@ pub const FAMILIES: &[(&str, &str)] = &[
     ("cp_outbox_age", "Seconds the oldest of them has waited"),
     ("cp_publish_records_total", "Link records written to Redis"),
     ("cp_publish_mended_total", "Link records that Redis had lost without being emptied, written again"),
-    ("cp_publish_refills_total", "Times Redis was found without links"),
+    ("cp_publish_refills_total", "Times Redis was found without the links it had had"),
     ("cp_publish_failures_total", "Turns of the publisher that failed"),
     ("cp_publish_lag_seconds", "How long the oldest change of a link had waited"),
     ("cp_domains", "Custom domains, by status"),
     ("cp_domain_certificates_expiring", "Certificates of custom domains that expire within 7 and 14 days"),
+    (
+        "cp_domain_renewals_overdue",
+        "Certificates of custom domains whose renewal has been due for longer than a day; the domain is still proven",
+    ),
+    (
+        "cp_domains_unproven",
+        "Custom domains that are served although their proof was not found at the last look",
+    ),
     ("cp_domain_certificates_issued_total", "Certificates of custom domains issued"),
     (
         "cp_domain_certificate_failures_total",

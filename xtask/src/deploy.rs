@@ -24,7 +24,7 @@ const KUBERNETES: [&str; 2] = ["1.31", "1.37"];
 /// In tenths, as `systemd-analyze security` counts: 0 is best, 100 is worst.
 const EXPOSURE_MAX: &str = "20";
 /// What is not checked here, or not by running it.
-const NOT_RUN: [(&str, &str); 6] = [
+const NOT_RUN: [(&str, &str); 7] = [
     ("Dockerfile", "an image needs a Docker daemon"),
     ("compose.yaml", "held against its schema, not started, for the same reason"),
     (
@@ -33,6 +33,7 @@ const NOT_RUN: [(&str, &str); 6] = [
     ),
     ("systemd/", "verified, not started"),
     ("nginx/, haproxy/", "settings only; under load by `loadtest rolling` and `corpus`"),
+    ("pgbouncer/", "the tests of the control plane start PgBouncer with it"),
     (
         "grafana/",
         "`loadtest alerts` asks Prometheus every query of the dashboards; Grafana itself was not run",

@@ -88,14 +88,19 @@ fn build(
         let place = tree.to_str().context("the path of the clone is no text")?;
         git.ask(&["worktree", "add", "--quiet", "--force", "--detach", place, revision])?;
     }
-    let mut folder = None;
+    // A folder of their own: where cargo builds into one for all, this version would take their place.
+    let programs = home.join("programs");
+    fs::create_dir_all(&programs).context("cannot make the folder of its programs")?;
     for package in ["tracker-edge", "control-plane"] {
         note(format!("  … building its {package}"));
         let built = cargo.build(&tree, package, true, interrupt)?;
         let program = built.get(package).with_context(|| format!("no {package} was built"))?;
-        folder = program.parent().map(Path::to_owned);
+        let place = programs.join(package);
+        // Not written over: one may still run.
+        drop(fs::remove_file(&place));
+        fs::copy(program, &place).with_context(|| format!("cannot keep its {package}"))?;
     }
-    folder.context("its programs have no folder")
+    Ok(programs)
 }
 
 /// The clone's git.

@@ -89,7 +89,7 @@ pub(super) async fn key_holder(app: &App, key: &str, wanted: Kind) -> Result<Age
     }
     let digest = Digest::of(key);
     // Not the pool of the reads: a slow one must not keep money's callers from being known.
-    let mut conn = app.db().acquire().await?;
+    let mut conn = app.write().await?;
     let found = queries::find_live_key(&mut conn, &digest, wanted).await?;
     let Some(found) = found.filter(|found| digest.matches(&found.digest)) else {
         return Err(invalid("The bearer token is unknown or was revoked.", wanted));
@@ -97,6 +97,7 @@ pub(super) async fn key_holder(app: &App, key: &str, wanted: Kind) -> Result<Age
     let now = app.clock().now();
     if found.last_used_at.is_none_or(|at| now - at > chrono::TimeDelta::minutes(1)) {
         queries::touch_key(&mut conn, found.id, now).await?;
+        conn.keep().await?;
     }
     Ok(Agent { id: found.agent_id, number: found.agent_number, key_id: found.id })
 }

@@ -66,14 +66,15 @@ pub async fn begin(app: &App, key: &str) -> Result<SessionToken> {
 
 /// Whose session it is, while it lasts.
 pub async fn find(app: &App, token: &SessionToken) -> Result<Option<Agent>> {
-    let mut conn = app.db().acquire().await?;
+    let mut conn = app.write().await?;
     queries::find_session(&mut conn, &token.digest(), app.clock().now()).await
 }
 
 /// Ends a session.
 pub async fn end(app: &App, token: &SessionToken) -> Result<()> {
-    let mut conn = app.db().acquire().await?;
-    queries::delete_session(&mut conn, &token.digest()).await
+    let mut conn = app.write().await?;
+    queries::delete_session(&mut conn, &token.digest()).await?;
+    Ok(conn.keep().await?)
 }
 
 #[cfg(test)]

@@ -61,6 +61,7 @@ pub const TABLES: &[Decision] = &[
     ("link_outbox",          ["rawd", "",    "r",    "r"]),
     ("link_sources",         ["raw",  "",    "r",    "r"]),
     ("links",                ["raw",  "r",   "r",    "r"]),
+    ("links_published",      ["ra",   "",    "",     "r"]),
     ("match_outbox",         ["rawd", "",    "r",    "r"]),
     ("match_requests",       ["rawd", "",    "r",    "r"]),
     ("match_suggestions",    ["rawd", "",    "r",    "r"]),

@@ -83,7 +83,7 @@ impl Payload {
     pub async fn replayed(&self, app: &App, scope: &str) -> Result<(), ApiError> {
         let Some(key) = &self.idempotency_key else { return Ok(()) };
         let slot = Slot::new(&app.config().secret, scope, key, self.fingerprint());
-        let mut conn = app.db().acquire().await.map_err(Error::from)?;
+        let mut conn = app.write().await.map_err(Error::from)?;
         match find(&mut conn, &slot, app.clock().now()).await? {
             Some(kept) => Err(slot.answer(kept)?),
             None => Ok(()),

@@ -96,7 +96,7 @@ pub async fn settle(
     let mut publisher = None;
     if let Some(said) = &said {
         said.must_be_current(app.clock().now().timestamp())?;
-        let mut conn = app.db_read().acquire().await?;
+        let mut conn = app.read().await?;
         // By its public name: a key is not kept.
         let found = attribution::ops::named_publisher(&mut conn, said.agent).await?;
         publisher = Some(shared::id::publisher_name(found));

@@ -174,32 +174,17 @@ pub(super) async fn planted(scene: &mut Scene) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A row as a claim leaves it, with a renewal that never came.
+/// Two domains as workers leave them: one whose renewal never came, one that lost its proof.
 pub(super) async fn domains(scene: &mut Scene) -> anyhow::Result<()> {
-    const ALERTS: [&str; 1] = ["DomainCertificatesExpire"];
+    const ALERTS: [&str; 3] = ["DomainCertificatesExpire", "DomainRenewalsOverdue", "DomainOwnershipLost"];
     let database = scene.database().await?;
-    let row = "INSERT INTO domains (id, agent_id, host, status, verified_at, checked_at, check_at, waiting_since,
-                                    chain_pem, sealed_key, issued_at, renew_at, expires_at, created_at, updated_at)
-               SELECT gen_random_uuid(), $1::UUID, $2 || nth || '.example', $3, now(), now(), $4, now(),
-                      chain, sealed, now(), now() + INTERVAL '1 day', now() + expires, now(), now()
-                 FROM generate_series(1, $5) AS nth,
-                      (VALUES ($6::TEXT, $7::BYTEA, $8::INTERVAL)) AS certificate (chain, sealed, expires)";
-    let now = SystemClock.now();
-    let owner = &scene.cast.affiliate_id;
-    let plant =
-        |host: &'static str, status: &'static str, check_at, count: i32, with: Option<&'static str>| {
-            sqlx::query(row)
-                .bind(owner.clone())
-                .bind(host)
-                .bind(status)
-                .bind(check_at)
-                .bind(count)
-                .bind(with)
-                .bind(with.map(str::as_bytes))
-                .bind(with.map(|_| sqlx::postgres::types::PgInterval { days: 3, ..Default::default() }))
-        };
-    let later = Some(now + chrono::TimeDelta::days(1));
-    plant("expires", "active", later, 1, Some("not read in this run")).execute(&database).await?;
+    let rows = "INSERT INTO domains (id, agent_id, host, status, verified_at, checked_at, check_at, chain_pem, sealed_key,
+                                     issued_at, renew_at, expires_at, proof_lost_at, created_at, updated_at)
+                SELECT gen_random_uuid(), $1::UUID, host, 'active', now(), now(), now() + INTERVAL '1 day',
+                       'not read in this run', ''::BYTEA, now(), now() - INTERVAL '2 days', now() + INTERVAL '3 days', lost,
+                       now(), now()
+                  FROM (VALUES ('late.example', NULL), ('lost.example', now())) AS domain (host, lost)";
+    sqlx::query(rows).bind(&scene.cast.affiliate_id).execute(&database).await?;
     scene.fires(&ALERTS).await?;
     sqlx::raw_sql("DELETE FROM domains").execute(&database).await?;
     scene.mended(&ALERTS);

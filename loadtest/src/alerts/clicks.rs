@@ -2,13 +2,13 @@
 
 use super::scene::Scene;
 use crate::say;
-use crate::stack::{SECRET, SHARDS};
+use crate::stack::SHARDS;
 use anyhow::{Context, ensure};
 use redis::aio::MultiplexedConnection;
 use shared::click::{Click, ClickClass, FLAG_BILLABLE};
 use shared::frame::{self, FrameHeader};
-use shared::keys::{Keys, shard_of};
-use shared::{Clock, Secret, SystemClock, TokenKey};
+use shared::keys::{Keys, SpoolReport, shard_of};
+use shared::{Clock, LinkKey, SystemClock};
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -37,7 +37,7 @@ pub(super) async fn frames(scene: &mut Scene) -> anyhow::Result<()> {
     let stream = Keys::new("").clicks(0);
     add(&mut redis, &stream, "f", &[0x5a; 100]).await?;
     let later = add(&mut redis, &stream, "f", &[b"AOSF\xff".as_slice(), &[0; 200]].concat()).await?;
-    let (stream_of_nobody, bytes) = of_nobody(&scene.cast.token)?;
+    let (stream_of_nobody, bytes) = of_nobody();
     add(&mut redis, &stream_of_nobody, "f", &bytes).await?;
     scene.fires(&["FramesParked", "FramesUnknown", "ClicksOfNobody"]).await?;
     // As a later build of the drainer would.
@@ -52,14 +52,12 @@ pub(super) async fn frames(scene: &mut Scene) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A frame with a click of an account that does not exist, and its stream.
-fn of_nobody(token: &str) -> anyhow::Result<(String, Vec<u8>)> {
-    let key = TokenKey::new(&Secret::parse(SECRET)?);
-    let link = key.parse(token.as_bytes()).context("the token is not one of ours")?;
+/// A frame with a click on a link, and of an account, of another deployment, and its stream.
+fn of_nobody() -> (String, Vec<u8>) {
     let at_ms = SystemClock.now().timestamp_millis();
     let click = Click {
         at_ms,
-        link,
+        link: LinkKey::generate(),
         advertiser: 999_999,
         visitor: 1,
         class: ClickClass::Human,
@@ -71,7 +69,7 @@ fn of_nobody(token: &str) -> anyhow::Result<(String, Vec<u8>)> {
     let header = FrameHeader { spool, edge: 1, first_seq: 0, clock_ms: at_ms, lost_before: 0, last: true };
     let mut bytes = Vec::new();
     frame::encode(&header, &[click], &mut bytes);
-    Ok((Keys::new("").clicks(shard_of(spool, SHARDS)), bytes))
+    (Keys::new("").clicks(shard_of(spool, SHARDS)), bytes)
 }
 
 pub(super) async fn later_record(scene: &mut Scene) -> anyhow::Result<()> {
@@ -203,6 +201,33 @@ pub(super) async fn wrong_clock(scene: &mut Scene) -> anyhow::Result<()> {
     edge.stop()?;
     scene.watch.edge(edge.admin(), false)?;
     scene.mended(&["EdgeClockWrong"]);
+    Ok(())
+}
+
+/// The last word of one that was switched off more than ten minutes ago, with clicks on its disk.
+pub(super) async fn silent_edge(scene: &mut Scene) -> anyhow::Result<()> {
+    let mut redis = scene.redis().await?;
+    let spool = shared::id::EventId::generate().uuid();
+    let report = SpoolReport {
+        accepted: 50,
+        declared_loss: 0,
+        live: true,
+        shipped: 0,
+        next_seq: 0,
+        kept_from: 0,
+        at_ms: (SystemClock.now() - chrono::TimeDelta::minutes(11)).timestamp_millis(),
+    };
+    let (reports, field) = (Keys::new("").reports(shard_of(spool, SHARDS)), spool.simple().to_string());
+    redis::cmd("HSET")
+        .arg(&reports)
+        .arg(&field)
+        .arg(report.to_string())
+        .query_async::<()>(&mut redis)
+        .await?;
+    let told = scene.fires(&["ClicksOnSilentEdge"]).await;
+    redis::cmd("HDEL").arg(&reports).arg(&field).query_async::<()>(&mut redis).await?;
+    told?;
+    scene.mended(&["ClicksOnSilentEdge"]);
     Ok(())
 }
 

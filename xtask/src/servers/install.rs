@@ -34,6 +34,8 @@ pub struct Missing {
     pub attackers: bool,
     /// The ACME test server.
     pub pebble: bool,
+    /// The pooler before Postgres.
+    pub pooler: bool,
     /// Prometheus, exporters and PgBouncer.
     pub monitors: bool,
 }
@@ -62,6 +64,7 @@ impl fmt::Display for Missing {
             (self.valgrind, "valgrind"),
             (self.attackers, "slowhttptest and h2load"),
             (self.pebble, "pebble, the ACME test server"),
+            (self.pooler, "PgBouncer"),
             (self.monitors, "Prometheus, its exporters and PgBouncer"),
         ];
         let names: Vec<&str> = names.iter().filter(|(wanted, _)| *wanted).map(|(_, name)| *name).collect();
@@ -143,6 +146,9 @@ fn by_hand(missing: Missing) -> String {
     }
     if missing.pebble {
         line.push_str(" pebble");
+    }
+    if missing.pooler {
+        line.push_str(" pgbouncer");
     }
     let groups =
         [(missing.rivals, &RIVALS[..]), (missing.attackers, &ATTACKERS), (missing.monitors, &MONITORS)];
@@ -239,6 +245,9 @@ impl<'a> Apt<'a> {
         }
         if missing.pebble {
             wanted.push("pebble".to_owned());
+        }
+        if missing.pooler {
+            wanted.push("pgbouncer".to_owned());
         }
         let plan = self.read(
             self.command("apt-get").args(["install", "--simulate", "--no-install-recommends"]).args(&wanted),

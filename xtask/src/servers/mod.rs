@@ -10,6 +10,7 @@ pub mod find;
 pub mod install;
 pub mod monitors;
 pub mod pebble;
+pub mod pgbouncer;
 pub mod ports;
 pub mod postgres;
 pub mod redis;

@@ -63,7 +63,7 @@ async fn sign_up(State(app): State<App>, network: ClientNetwork, mut payload: Pa
     ),
 )]
 async fn get_me(State(app): State<App>, caller: auth::Agent) -> Reply {
-    let mut conn = app.db_read().acquire().await.map_err(Error::from)?;
+    let mut conn = app.read().await.map_err(Error::from)?;
     let agent = ops::load_agent(&mut conn, caller.id).await?;
     Ok(respond::ok(&me(&mut conn, &app, agent).await?))
 }
@@ -86,7 +86,7 @@ async fn me(conn: &mut PgConnection, app: &App, agent: Agent) -> Result<MeRespon
     ),
 )]
 async fn list_agents(State(app): State<App>, Query(query): Query<AgentsQuery>) -> Reply {
-    let mut conn = app.db_read().acquire().await?;
+    let mut conn = app.read().await?;
     let page = ops::list_agents(&mut conn, &query).await?;
     Ok(respond::ok(&page.map(PublicAgentResponse::from).untrusted().answering(&query)?))
 }
@@ -105,7 +105,7 @@ async fn list_agents(State(app): State<App>, Query(query): Query<AgentsQuery>) -
     ),
 )]
 async fn get_agent(State(app): State<App>, caller: auth::MaybeAgent, Path(id): Path<AgentId>) -> Reply {
-    let mut conn = app.db_read().acquire().await?;
+    let mut conn = app.read().await?;
     let agent = ops::load_agent(&mut conn, id).await?;
     Ok(respond::ok(&match caller.0 {
         Some(caller) if caller.id == id => AnyAgentResponse::Own(me(&mut conn, &app, agent).await?),

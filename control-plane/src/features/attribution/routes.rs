@@ -39,7 +39,7 @@ async fn list_agent_runtimes(
     Path(id): Path<ProgramId>,
     query: Result<Query<RuntimesQuery>, respond::ApiError>,
 ) -> Reply {
-    let mut conn = app.db_read().acquire().await.map_err(Error::from)?;
+    let mut conn = app.read().await.map_err(Error::from)?;
     ops::must_own(&mut conn, caller.id, id).await?;
     let Query(query) = query?;
     let page = ops::list_runtimes(&mut conn, id, query.span()?, query.page()?).await?;
@@ -66,7 +66,7 @@ async fn list_attribution_events(
     Path(id): Path<ProgramId>,
     query: Result<Query<EventsQuery>, respond::ApiError>,
 ) -> Reply {
-    let mut conn = app.db_read().acquire().await.map_err(Error::from)?;
+    let mut conn = app.read().await.map_err(Error::from)?;
     ops::must_own(&mut conn, caller.id, id).await?;
     let Query(query) = query?;
     let runtime = query.agent_runtime.as_deref();

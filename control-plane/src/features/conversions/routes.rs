@@ -169,7 +169,7 @@ async fn record_click(
     ),
 )]
 async fn get_conversion(State(app): State<App>, caller: auth::Agent, Path(id): Path<ConversionId>) -> Reply {
-    let mut conn = app.db_read().acquire().await?;
+    let mut conn = app.read().await?;
     let conversion = ops::load_for(&mut conn, caller.id, id).await?;
     Ok(respond::ok(&ConversionResponse::from(conversion)))
 }
@@ -257,7 +257,7 @@ async fn list_conversions(
     caller: auth::Agent,
     query: Result<Query<ConversionsQuery>, ApiError>,
 ) -> Reply {
-    let mut conn = app.db_read().acquire().await?;
+    let mut conn = app.read().await?;
     let Query(query) = query?;
     let filter = Filter { advertiser_id: Some(caller.id), ..filter(&query)? };
     list(&mut conn, &filter, &query).await
@@ -283,7 +283,7 @@ async fn list_agent_conversions(
     Path(id): Path<AgentId>,
     query: Result<Query<ConversionsQuery>, ApiError>,
 ) -> Reply {
-    let mut conn = app.db_read().acquire().await?;
+    let mut conn = app.read().await?;
     must_be(&mut conn, caller.id, id).await?;
     let Query(query) = query?;
     let mut filter = filter(&query)?;
@@ -319,7 +319,7 @@ async fn list_program_conversions(
     Path(id): Path<ProgramId>,
     query: Result<Query<ConversionsQuery>, ApiError>,
 ) -> Reply {
-    let mut conn = app.db_read().acquire().await?;
+    let mut conn = app.read().await?;
     must_own_program(&mut conn, caller.id, id).await?;
     let Query(query) = query?;
     let mut filter = filter(&query)?;
@@ -347,7 +347,7 @@ async fn get_earnings(
     Path(id): Path<AgentId>,
     query: Result<Query<SumsQuery>, ApiError>,
 ) -> Reply {
-    let mut conn = app.db_read().acquire().await?;
+    let mut conn = app.read().await?;
     must_be(&mut conn, caller.id, id).await?;
     let Query(query) = query?;
     let summed = commissions::ops::earnings(&mut conn, id, app.clock().now(), query.page()?).await?;
@@ -374,7 +374,7 @@ async fn get_program_payouts(
     Path(id): Path<ProgramId>,
     query: Result<Query<SumsQuery>, ApiError>,
 ) -> Reply {
-    let mut conn = app.db_read().acquire().await?;
+    let mut conn = app.read().await?;
     must_own_program(&mut conn, caller.id, id).await?;
     let Query(query) = query?;
     let summed = commissions::ops::owed(&mut conn, id, app.clock().now(), query.page()?).await?;

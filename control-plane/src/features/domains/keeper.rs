@@ -75,6 +75,8 @@ pub async fn plans_job(app: App) -> Result<Turn> {
     }
     metrics::gauge!("cp_domain_certificates_expiring", "within" => "7d").set(figures.expiring_7d as f64);
     metrics::gauge!("cp_domain_certificates_expiring", "within" => "14d").set(figures.expiring_14d as f64);
+    metrics::gauge!("cp_domain_renewals_overdue").set(figures.overdue as f64);
+    metrics::gauge!("cp_domains_unproven").set(figures.unproven as f64);
     Ok(Turn::Idle)
 }
 
@@ -137,7 +139,8 @@ async fn note_lost_proof(app: &App, domain: &Domain, seen: Seen) -> Result<()> {
         return Ok(());
     }
     let next = model::next_try(domain.attempts.max(4), None, now);
-    queries::save_failure(&mut conn, domain.id, (domain.status, &problem), next, false, now).await?;
+    queries::save_doubt(&mut conn, domain.id, &problem, next, now).await?;
+    tracing::warn!(domain.id = %domain.id, "a custom domain that is served has lost its proof");
     Ok(())
 }
 

@@ -343,7 +343,7 @@ pub(super) async fn save_certificate(
         "UPDATE domains
             SET status = 'active', problem = NULL, fix = NULL, chain_pem = $2, sealed_key = $3, issued_at = $7,
                 renew_at = $4, expires_at = $5, check_at = $6, checked_at = $7, attempts = 0, updated_at = $7,
-                order_url = NULL, order_key = NULL, leased_until = NULL, unpublished = TRUE
+                order_url = NULL, order_key = NULL, leased_until = NULL, proof_lost_at = NULL, unpublished = TRUE
           WHERE id = $1 AND verified_at IS NOT NULL AND deleted_at IS NULL",
     )
     .bind(id)
@@ -387,6 +387,7 @@ pub(super) async fn save_failure(
         "UPDATE domains
             SET status = $2, problem = $3, fix = $4, check_at = $5, checked_at = $7, updated_at = $7,
                 attempts = attempts + 1, leased_until = NULL,
+                proof_lost_at = NULL,
                 order_url = CASE WHEN $6 THEN NULL ELSE order_url END,
                 order_key = CASE WHEN $6 THEN NULL ELSE order_key END
           WHERE id = $1 AND deleted_at IS NULL",
@@ -397,6 +398,30 @@ pub(super) async fn save_failure(
     .bind(&problem.fix)
     .bind(next)
     .bind(forget_order)
+    .bind(now)
+    .execute(conn)
+    .await
+    .map(drop)
+}
+
+/// The proof was not found when a renewal was due: the domain is served until its certificate expires.
+pub(super) async fn save_doubt(
+    conn: &mut PgConnection,
+    id: DomainId,
+    problem: &Problem,
+    next: DateTime<Utc>,
+    now: DateTime<Utc>,
+) -> Result<()> {
+    sqlx::query(
+        "UPDATE domains
+            SET problem = $2, fix = $3, check_at = $4, checked_at = $5, updated_at = $5, attempts = attempts + 1,
+                leased_until = NULL, proof_lost_at = coalesce(proof_lost_at, $5)
+          WHERE id = $1 AND deleted_at IS NULL",
+    )
+    .bind(id)
+    .bind(&problem.problem)
+    .bind(&problem.fix)
+    .bind(next)
     .bind(now)
     .execute(conn)
     .await
@@ -416,7 +441,7 @@ pub(super) async fn save_loss(
             SET status = 'failed', problem = $2, fix = $3, verified_at = NULL, checked_at = $5, check_at = $4,
                 waiting_since = $5, attempts = 0, updated_at = $5, leased_until = NULL, unpublished = TRUE,
                 chain_pem = NULL, sealed_key = NULL, issued_at = NULL, renew_at = NULL, expires_at = NULL,
-                order_url = NULL, order_key = NULL
+                order_url = NULL, order_key = NULL, proof_lost_at = NULL
           WHERE id = $1 AND deleted_at IS NULL",
     )
     .bind(id)
@@ -542,6 +567,10 @@ pub(super) struct Figures {
     pub(super) failed: i64,
     pub(super) expiring_7d: i64,
     pub(super) expiring_14d: i64,
+    /// Served, and the proof was gone when it was looked for last.
+    pub(super) unproven: i64,
+    /// Still proven, but the renewal has been due for longer than a day.
+    pub(super) overdue: i64,
 }
 
 pub(super) async fn count_all(conn: &mut PgConnection, now: DateTime<Utc>) -> Result<Figures> {
@@ -551,7 +580,10 @@ pub(super) async fn count_all(conn: &mut PgConnection, now: DateTime<Utc>) -> Re
                 count(*) FILTER (WHERE status = 'active') AS active,
                 count(*) FILTER (WHERE status = 'failed') AS failed,
                 count(*) FILTER (WHERE expires_at < $1 + INTERVAL '7 days' AND suspended_at IS NULL) AS expiring_7d,
-                count(*) FILTER (WHERE expires_at < $1 + INTERVAL '14 days' AND suspended_at IS NULL) AS expiring_14d
+                count(*) FILTER (WHERE expires_at < $1 + INTERVAL '14 days' AND suspended_at IS NULL) AS expiring_14d,
+                count(*) FILTER (WHERE proof_lost_at IS NOT NULL AND suspended_at IS NULL) AS unproven,
+                count(*) FILTER (WHERE renew_at < $1 - INTERVAL '1 day' AND proof_lost_at IS NULL
+                                   AND suspended_at IS NULL) AS overdue
            FROM domains
           WHERE deleted_at IS NULL",
     )

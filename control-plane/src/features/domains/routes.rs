@@ -76,7 +76,7 @@ async fn list_domains(
     query: Result<Query<PageQuery>, ApiError>,
 ) -> Reply {
     let page = query?.0.checked()?;
-    let mut conn = app.db_read().acquire().await.map_err(Error::from)?;
+    let mut conn = app.read().await.map_err(Error::from)?;
     let domains = ops::list(&mut conn, caller.id, page).await?;
     Ok(respond::ok(&domains.map(|domain| shown(&app, domain))))
 }
@@ -95,7 +95,7 @@ async fn list_domains(
     ),
 )]
 async fn get_domain(State(app): State<App>, caller: auth::Agent, Path(id): Path<DomainId>) -> Reply {
-    let mut conn = app.db_read().acquire().await.map_err(Error::from)?;
+    let mut conn = app.read().await.map_err(Error::from)?;
     let domain = ops::load(&mut conn, caller.id, id).await?;
     Ok(respond::ok(&shown(&app, domain)))
 }
@@ -143,7 +143,7 @@ async fn verify_domain(
     Path(id): Path<DomainId>,
     mut payload: Payload,
 ) -> Reply {
-    let mut conn = app.db_read().acquire().await.map_err(Error::from)?;
+    let mut conn = app.read().await.map_err(Error::from)?;
     let domain = ops::load(&mut conn, caller.id, id).await?;
     drop(conn);
     payload.no_body()?;

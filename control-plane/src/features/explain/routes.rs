@@ -35,7 +35,7 @@ async fn explain_conversion(
     caller: auth::Agent,
     Path(id): Path<ConversionId>,
 ) -> Reply {
-    let mut conn = app.db_read().acquire().await?;
+    let mut conn = app.read().await?;
     Ok(respond::ok(&conversions::explain(&mut conn, &app, caller.id, id).await?))
 }
 
@@ -54,7 +54,7 @@ async fn explain_conversion(
     ),
 )]
 async fn explain_click(State(app): State<App>, caller: auth::Agent, Path(click): Path<ClickIdText>) -> Reply {
-    let mut conn = app.db_read().acquire().await?;
+    let mut conn = app.read().await?;
     Ok(respond::ok(&clicks::explain(&mut conn, &app, caller.id, &click.0).await?))
 }
 

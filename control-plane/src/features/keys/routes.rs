@@ -145,7 +145,7 @@ async fn list_keys(
     Path(id): Path<AgentId>,
     page: Result<Query<PageQuery>, respond::ApiError>,
 ) -> Reply {
-    let mut conn = app.db_read().acquire().await?;
+    let mut conn = app.read().await?;
     must_be(&mut conn, caller.id, id).await?;
     let page = page?.0.checked()?;
     let keys = ops::list(&mut conn, id).await?;

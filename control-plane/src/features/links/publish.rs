@@ -8,7 +8,9 @@
 //!
 //! An emptied Redis has no epoch. Then every record is written again, page by page, while changes go on being
 //! published, and the epoch is set at the end: where it stands, everything stands. Deleted links are published
-//! as gone for ever. What Redis loses without being emptied is found by going over all links ([`sweep`]). Limits: [`LINKS_MAX`] links and [`OUTBOX_MAX`] changes a turn.
+//! as gone for ever. Postgres remembers that an epoch has stood once, so that a Redis that is new is not told of as
+//! one that lost its links. What Redis loses without being emptied is found by going over all links ([`sweep`]).
+//! Limits: [`LINKS_MAX`] links and [`OUTBOX_MAX`] changes a turn.
 
 mod queries;
 mod record;
@@ -94,6 +96,8 @@ pub struct Publisher {
     // An outbox row with more links than a turn takes: its id, and the last key published.
     unfinished: Option<(i64, i64)>,
     sweep: Sweep,
+    // Postgres knows that Redis has had every link.
+    remembered: bool,
 }
 
 impl Publisher {
@@ -106,6 +110,7 @@ impl Publisher {
             refill: None,
             unfinished: None,
             sweep: Sweep::default(),
+            remembered: false,
         })
     }
 
@@ -139,10 +144,16 @@ impl Publisher {
         let mut page = Turn::Idle;
         if epoch.is_none() {
             page = self.refill_page(&mut tx, &mut conn).await?;
-        } else if changes == Turn::Idle {
-            self.sweep_page(&mut tx, &mut conn).await?;
+        } else {
+            if !self.remembered {
+                queries::remember_filled(&mut tx, self.app.clock().now()).await?;
+            }
+            if changes == Turn::Idle {
+                self.sweep_page(&mut tx, &mut conn).await?;
+            }
         }
         tx.commit().await?;
+        self.remembered |= epoch.is_some();
         Ok(if changes == Turn::Again { changes } else { page })
     }
 
@@ -194,7 +205,7 @@ impl Publisher {
     /// Writes the next page of everything; sets the epoch after the last.
     async fn refill_page(&mut self, tx: &mut PgConnection, conn: &mut Conn) -> Result<Turn, PublishError> {
         let marker = self.app.keys().changes_refill();
-        let Some(refill) = &self.refill else { return self.begin_refill(conn, &marker).await };
+        let Some(refill) = &self.refill else { return self.begin_refill(tx, conn, &marker).await };
         let renewed: bool = redis::cmd("EVAL")
             .arg(&[REFILL_RENEW, "1", &marker, &refill.token])
             .arg(REFILL_FOR_SECONDS)
@@ -220,12 +231,17 @@ impl Publisher {
             .await?;
         self.refill = None;
         if ended {
-            tracing::info!("every link is in Redis again");
+            tracing::info!("every link is in Redis");
         }
         Ok(if ended { Turn::Idle } else { Turn::Again })
     }
 
-    async fn begin_refill(&mut self, conn: &mut Conn, marker: &str) -> Result<Turn, PublishError> {
+    async fn begin_refill(
+        &mut self,
+        tx: &mut PgConnection,
+        conn: &mut Conn,
+        marker: &str,
+    ) -> Result<Turn, PublishError> {
         let token = shared::id::EventId::generate().uuid().simple().to_string();
         let begun: Option<String> = redis::cmd("SET")
             .arg(&[marker, &token, "NX", "EX"])
@@ -235,8 +251,12 @@ impl Publisher {
         if begun.is_none() {
             return Ok(Turn::Idle);
         }
-        tracing::info!("Redis has no links; publishing all of them");
-        metrics::counter!("cp_publish_refills_total").increment(1);
+        if queries::was_filled(tx).await? {
+            tracing::warn!("Redis has lost all links; publishing them again");
+            metrics::counter!("cp_publish_refills_total").increment(1);
+        } else {
+            tracing::info!("Redis is new; publishing all links");
+        }
         self.refill = Some(Refill { token, after: None });
         Ok(Turn::Again)
     }

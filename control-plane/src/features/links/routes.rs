@@ -79,7 +79,7 @@ async fn list_links(
     Path(id): Path<PartnershipId>,
     query: Result<Query<ListLinksQuery>, ApiError>,
 ) -> Reply {
-    let mut conn = app.db_read().acquire().await.map_err(Error::from)?;
+    let mut conn = app.read().await.map_err(Error::from)?;
     partnerships::ops::load_for(&mut conn, caller.id, id).await?;
     let Query(query) = query?;
     let page = PageQuery { page: query.page, per_page: query.per_page }
@@ -108,7 +108,7 @@ async fn list_links(
     ),
 )]
 async fn get_link(State(app): State<App>, caller: auth::Agent, Path(id): Path<LinkId>) -> Reply {
-    let mut conn = app.db_read().acquire().await.map_err(Error::from)?;
+    let mut conn = app.read().await.map_err(Error::from)?;
     let (link, _) = ops::load_for(&mut conn, caller.id, id).await?;
     Ok(respond::ok(&counted(&mut conn, &app, link).await?))
 }

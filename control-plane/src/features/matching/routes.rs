@@ -61,7 +61,7 @@ async fn get_recommendations(
     Path(id): Path<AgentId>,
     query: Result<Query<RecommendationsQuery>, respond::ApiError>,
 ) -> Reply {
-    let mut conn = app.db_read().acquire().await.map_err(Error::from)?;
+    let mut conn = app.read().await.map_err(Error::from)?;
     agents::ops::must_be(&mut conn, caller.id, id).await?;
     let Query(query) = query?;
     let (limit, narrowed) = (query.limit()?, query.narrowed()?);
@@ -115,7 +115,7 @@ async fn list_agent_suggestions(
     Path(id): Path<AgentId>,
     query: Result<Query<ListSuggestionsQuery>, respond::ApiError>,
 ) -> Reply {
-    let mut conn = app.db_read().acquire().await.map_err(Error::from)?;
+    let mut conn = app.read().await.map_err(Error::from)?;
     agents::ops::must_be(&mut conn, caller.id, id).await?;
     let Query(query) = query?;
     let page = ops::list_of_agent(&mut conn, id, query.status, query.page()?).await?;
@@ -134,7 +134,7 @@ async fn list_agent_suggestions(
     ),
 )]
 async fn list_pending_suggestions(State(app): State<App>, caller: auth::Agent) -> Reply {
-    let mut conn = app.db_read().acquire().await.map_err(Error::from)?;
+    let mut conn = app.read().await.map_err(Error::from)?;
     let data: Vec<_> =
         ops::pending(&mut conn, caller.id).await?.into_iter().map(MatchSuggestionResponse::from).collect();
     Ok(respond::ok(&PendingSuggestionsResponse {
@@ -197,7 +197,7 @@ async fn suggest_affiliates(
     caller: auth::Agent,
     Query(query): Query<OutreachQuery>,
 ) -> Reply {
-    let mut conn = app.db_read().acquire().await.map_err(Error::from)?;
+    let mut conn = app.read().await.map_err(Error::from)?;
     let program = programs::ops::load_program(&mut conn, query.program()).await?;
     program.owned_by(caller.id)?;
     let origin = &app.config().api_origin;

@@ -44,7 +44,7 @@ async fn discover(
     let filter = query.filter()?;
     let page = PageQuery { page: query.page, per_page: query.per_page }
         .checked_from(query.cursor.as_deref(), List::Discover.ordered(filter.sort as u8))?;
-    let mut conn = app.db_read().acquire().await.map_err(Error::from)?;
+    let mut conn = app.read().await.map_err(Error::from)?;
     let programs = ops::discover(&mut conn, caller.0.map(|agent| agent.id), &filter, page).await?;
     Ok(respond::ok(&programs.untrusted().answering(&filter)?))
 }
@@ -57,7 +57,7 @@ async fn discover(
     responses((status = 200, description = "The niches", body = NichesResponse)),
 )]
 async fn list_niches(State(app): State<App>) -> Reply {
-    let mut conn = app.db_read().acquire().await.map_err(Error::from)?;
+    let mut conn = app.read().await.map_err(Error::from)?;
     Ok(respond::ok(&NichesResponse { data: ops::list_niches(&mut conn).await? }))
 }
 
@@ -69,7 +69,7 @@ async fn list_niches(State(app): State<App>) -> Reply {
     responses((status = 200, description = "The figures", body = StatsResponse)),
 )]
 async fn network_stats(State(app): State<App>) -> Reply {
-    let mut conn = app.db_read().acquire().await.map_err(Error::from)?;
+    let mut conn = app.read().await.map_err(Error::from)?;
     Ok(respond::ok(&ops::stats(&mut conn, app.clock()).await?))
 }
 

@@ -41,7 +41,7 @@ async fn get_partnership(
     caller: auth::Agent,
     Path(id): Path<PartnershipId>,
 ) -> Reply {
-    let mut conn = app.db_read().acquire().await.map_err(Error::from)?;
+    let mut conn = app.read().await.map_err(Error::from)?;
     let (partnership, _) = ops::load_for(&mut conn, caller.id, id).await?;
     Ok(respond::ok(&PartnershipResponse::from(partnership)))
 }
@@ -99,7 +99,7 @@ async fn list_program_affiliates(
     Path(id): Path<ProgramId>,
     query: Result<Query<ListPartnershipsQuery>, respond::ApiError>,
 ) -> Reply {
-    let mut conn = app.db_read().acquire().await.map_err(Error::from)?;
+    let mut conn = app.read().await.map_err(Error::from)?;
     programs::ops::load_program(&mut conn, id).await?.owned_by(caller.id)?;
     let Query(query) = query?;
     let page = PageQuery { page: query.page, per_page: query.per_page }
@@ -129,7 +129,7 @@ async fn list_agent_partnerships(
     Path(id): Path<AgentId>,
     query: Result<Query<ListPartnershipsQuery>, respond::ApiError>,
 ) -> Reply {
-    let mut conn = app.db_read().acquire().await.map_err(Error::from)?;
+    let mut conn = app.read().await.map_err(Error::from)?;
     if agents::ops::load_agent(&mut conn, id).await?.id != caller.id {
         return Err(Error::new(
             Code::NotOwner,

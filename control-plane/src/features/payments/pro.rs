@@ -92,7 +92,7 @@ async fn gave_up(app: &App, subscription: &Subscription, failure: Failure) -> Re
 
 /// The page where a person changes the card, sees invoices and cancels.
 pub async fn portal(app: &App, account: &Account, caller: auth::Agent) -> Result<String> {
-    let mut conn = app.db_read().acquire().await?;
+    let mut conn = app.read().await?;
     let customer = queries::find_customer(&mut conn, caller.id).await?;
     drop(conn);
     let customer = customer.ok_or_else(|| {

@@ -59,7 +59,7 @@ pub fn router() -> OpenApiRouter<App> {
 )]
 async fn process_payouts(State(app): State<App>, caller: auth::Agent, mut payload: Payload) -> Reply {
     let request: ProcessRequest = payload.json()?;
-    let mut conn = app.db_read().acquire().await.map_err(Error::from)?;
+    let mut conn = app.read().await.map_err(Error::from)?;
     let program = ops::load_program(&mut conn, caller.id, ProgramId::from_uuid(request.program_id)).await?;
     let affiliate = request.affiliate_id.map(AgentId::from_uuid);
     let order = Order { program, method: request.method, affiliate };
@@ -134,7 +134,7 @@ async fn list_payouts(
 ) -> Reply {
     let page = query.page()?;
     let filter = Filter { agent: caller.id, role: query.role, status: query.status };
-    let mut conn = app.db_read().acquire().await.map_err(Error::from)?;
+    let mut conn = app.read().await.map_err(Error::from)?;
     let total = match page.total() {
         Some(total) => total,
         None => queries::count_payouts(&mut conn, &filter).await?,
@@ -159,7 +159,7 @@ async fn list_payouts(
     ),
 )]
 async fn get_payout(State(app): State<App>, caller: auth::Agent, Path(id): Path<PayoutId>) -> Reply {
-    let mut conn = app.db_read().acquire().await.map_err(Error::from)?;
+    let mut conn = app.read().await.map_err(Error::from)?;
     let payout = ops::load_for(&mut conn, caller.id, id).await?;
     let commissions = claims::list_claimed(&mut conn, id, COMMISSIONS_SHOWN).await?;
     Ok(respond::ok(&PayoutDetails {
@@ -228,7 +228,7 @@ async fn mark_payout_failed(
 }
 
 async fn must_pay(app: &App, caller: auth::Agent, id: PayoutId) -> Result<()> {
-    let mut conn = app.db_read().acquire().await?;
+    let mut conn = app.read().await?;
     ops::load_own(&mut conn, caller.id, id).await.map(drop)
 }
 
@@ -247,7 +247,7 @@ async fn must_pay(app: &App, caller: auth::Agent, id: PayoutId) -> Result<()> {
     ),
 )]
 async fn get_payout_address(State(app): State<App>, caller: auth::Agent, Path(id): Path<AgentId>) -> Reply {
-    let mut conn = app.db_read().acquire().await.map_err(Error::from)?;
+    let mut conn = app.read().await.map_err(Error::from)?;
     must_be(&mut conn, caller.id, id).await?;
     let address = ops::address(&mut conn, id).await?;
     Ok(respond::ok(&AddressResponse::of(address, app.clock().now())))

@@ -59,7 +59,7 @@ async fn list_programs(State(app): State<App>, Query(query): Query<ListProgramsQ
     let filter = query.filter()?;
     let page = PageQuery { page: query.page, per_page: query.per_page }
         .checked_from(query.cursor.as_deref(), List::Programs.ordered(filter.sort as u8))?;
-    let mut conn = app.db_read().acquire().await.map_err(Error::from)?;
+    let mut conn = app.read().await.map_err(Error::from)?;
     let programs = ops::list_programs(&mut conn, &filter, page).await?;
     Ok(respond::ok(&programs.map(ProgramResponse::from).untrusted().answering(&filter)?))
 }
@@ -77,7 +77,7 @@ async fn list_programs(State(app): State<App>, Query(query): Query<ListProgramsQ
     ),
 )]
 async fn get_program(State(app): State<App>, Path(id): Path<ProgramId>) -> Reply {
-    let mut conn = app.db_read().acquire().await.map_err(Error::from)?;
+    let mut conn = app.read().await.map_err(Error::from)?;
     Ok(respond::ok(&ProgramResponse::from(ops::load_program(&mut conn, id).await?)))
 }
 

@@ -30,7 +30,7 @@ pub fn router() -> OpenApiRouter<App> {
     ),
 )]
 async fn get_stats(State(app): State<App>, caller: auth::Agent, Query(query): Query<StatsQuery>) -> Reply {
-    let mut conn = app.db_read().acquire().await.map_err(Error::from)?;
+    let mut conn = app.read().await.map_err(Error::from)?;
     Ok(respond::ok(&ops::stats(&mut conn, app.clock(), caller, query.days).await?))
 }
 
@@ -46,6 +46,6 @@ async fn get_stats(State(app): State<App>, caller: auth::Agent, Query(query): Qu
     ),
 )]
 async fn get_weekly_digest(State(app): State<App>, caller: auth::Agent) -> Reply {
-    let mut conn = app.db_read().acquire().await.map_err(Error::from)?;
+    let mut conn = app.read().await.map_err(Error::from)?;
     Ok(respond::ok(&ops::weekly_digest(&mut conn, app.clock(), caller).await?))
 }

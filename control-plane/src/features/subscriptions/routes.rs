@@ -26,6 +26,6 @@ pub fn router() -> OpenApiRouter<App> {
     ),
 )]
 async fn get_subscription(State(app): State<App>, caller: auth::Agent) -> Reply {
-    let mut conn = app.db_read().acquire().await.map_err(Error::from)?;
+    let mut conn = app.read().await.map_err(Error::from)?;
     Ok(respond::ok(&SubscriptionResponse::of(ops::find(&mut conn, caller.id).await?)))
 }

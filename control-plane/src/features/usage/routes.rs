@@ -26,7 +26,7 @@ pub fn router() -> OpenApiRouter<App> {
     ),
 )]
 async fn get_usage(State(app): State<App>, caller: auth::Agent) -> Reply {
-    let mut conn = app.db_read().acquire().await.map_err(Error::from)?;
+    let mut conn = app.read().await.map_err(Error::from)?;
     let tier = report::tier_of(&mut conn, caller.number).await?;
     Ok(respond::ok(&report::of(&mut conn, caller.number, tier, app.clock().now()).await?))
 }

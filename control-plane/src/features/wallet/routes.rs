@@ -38,7 +38,7 @@ pub fn router() -> OpenApiRouter<App> {
     ),
 )]
 async fn get_wallet(State(app): State<App>, caller: auth::Agent) -> Reply {
-    let mut conn = app.db_read().acquire().await.map_err(Error::from)?;
+    let mut conn = app.read().await.map_err(Error::from)?;
     Ok(respond::ok(&ops::wallet(&mut conn, app.clock(), caller, Provider::of(app.config())).await?))
 }
 
@@ -77,7 +77,7 @@ async fn change_wallet(State(app): State<App>, caller: auth::Agent, mut payload:
     ),
 )]
 async fn get_topup(State(app): State<App>, caller: auth::Agent, Path(id): Path<TopupId>) -> Reply {
-    let mut conn = app.db_read().acquire().await.map_err(Error::from)?;
+    let mut conn = app.read().await.map_err(Error::from)?;
     let topup = ops::load_topup(&mut conn, caller.id, id).await?;
     let balance = ops::balance(&mut conn, caller.id).await?;
     Ok(respond::ok(&TopupResponse::of(topup, balance)))
@@ -106,7 +106,7 @@ async fn list_wallet_transactions(
         Some(TransactionType::Debit) => Side::Debit,
         Some(TransactionType::Credit) => Side::Credit,
     };
-    let mut conn = app.db_read().acquire().await.map_err(Error::from)?;
+    let mut conn = app.read().await.map_err(Error::from)?;
     let (entries, total) = ledger::list_entries(&mut conn, Account::wallet(caller.id), side, page).await?;
     let page = page.of_rows(entries, total, |entry| (entry.version, entry.id.uuid()));
     Ok(respond::ok(&page.map(TransactionResponse::from).answering(&query)?))

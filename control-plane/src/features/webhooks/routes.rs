@@ -38,7 +38,7 @@ pub fn router() -> OpenApiRouter<App> {
 async fn list_events(State(app): State<App>, caller: auth::Agent, Query(query): Query<EventsQuery>) -> Reply {
     let after = query.after.as_deref().map(position).transpose()?.unwrap_or(0);
     let page = PageQuery { page: None, per_page: query.per_page }.checked()?;
-    let mut conn = app.db_read().acquire().await?;
+    let mut conn = app.read().await?;
     let mut rows = queries::list_feed(&mut conn, caller.id, after, page.per_page + 1).await?;
     let has_more = rows.len() as i64 > page.per_page;
     rows.truncate(page.per_page as usize);

@@ -33,7 +33,7 @@ pub struct Trial {
 pub async fn prepare(app: &App, agent: AgentId, request: &TestWebhookRequest) -> Result<Trial> {
     let (url, secrets) = match (request.webhook_id, &request.url, &request.secret) {
         (Some(id), None, None) => {
-            let mut conn = app.db_read().acquire().await?;
+            let mut conn = app.read().await?;
             let endpoint = endpoints::load(&mut conn, agent, id).await?;
             let secrets =
                 endpoints::load_secrets(&mut conn, app.clock(), &app.config().secret, &endpoint).await?;

@@ -217,7 +217,7 @@ async fn list_publisher_commissions(State(app): State<App>, headers: HeaderMap, 
             .into());
         }
         let after = query.after.as_deref().map(commission_id).transpose()?;
-        let mut conn = app.db_read().acquire().await.map_err(Error::from)?;
+        let mut conn = app.read().await.map_err(Error::from)?;
         let status = query.status.map(super::wire::CommissionStatus::as_str);
         let (lines, sums) =
             ops::commissions(&mut conn, publisher.id, status, after, limit, app.clock().now()).await?;

@@ -226,7 +226,7 @@ impl Watch {
 
 /// The latest clicks, the newest first.
 async fn look(app: &App, whose: Whose, back: TimeDelta) -> Result<Vec<Shown>, Error> {
-    let mut conn = app.db_read().acquire().await?;
+    let mut conn = app.read().await?;
     let found = clicks::latest(&mut conn, whose, app.clock().now() - back, SHOWN_MAX).await?;
     Ok(found.into_iter().map(Shown::from).collect())
 }

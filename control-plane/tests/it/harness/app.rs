@@ -41,6 +41,7 @@ impl TestApp {
         let origin = format!("http://{}", listener.local_addr().unwrap());
         let mut config = Config {
             database_url: database.url().into(),
+            database_pooler_url: None,
             redis_url: setting("AOS_TEST_REDIS_URL").into(),
             redis_prefix: prefix,
             secret: Secret::from_bytes([42; 32]),

@@ -14,7 +14,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A running server; dropping it kills it.
 pub(crate) struct Pebble {
-    _child: Child,
+    child: Child,
     /// Where its directory is.
     pub(crate) directory: String,
     /// What its own certificate is signed with.
@@ -74,12 +74,17 @@ impl Pebble {
         };
         tokio::time::timeout(PATIENCE, listening).await.expect("pebble listens");
         Self {
-            _child: child,
+            child,
             directory: format!("https://127.0.0.1:{port}/dir"),
             root_pem: certificate.pem(),
             management: format!("https://127.0.0.1:{management}"),
             _files: files,
         }
+    }
+
+    /// Ends it: the authority is away.
+    pub(crate) async fn stop(&mut self) {
+        self.child.kill().await.unwrap();
     }
 
     /// The root of the certificates it issues, PEM.

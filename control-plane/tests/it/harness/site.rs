@@ -3,6 +3,7 @@
 
 use super::client::Client;
 use super::database::{TestDatabase, setting};
+use super::pooler::Pooler;
 use super::process::{self, Process};
 use serde_json::json;
 use std::path::Path;
@@ -90,7 +91,7 @@ pub(crate) struct System {
     pub(crate) origin: String,
     /// The edge's.
     pub(crate) tracking: String,
-    _programs: [Process; 2],
+    programs: [Process; 2],
     _spool: tempfile::TempDir,
     _site: Site,
 }
@@ -98,11 +99,26 @@ pub(crate) struct System {
 impl System {
     /// Starts both and waits until they serve.
     pub(crate) async fn start() -> Self {
+        Self::on(Site::new().await, &[]).await
+    }
+
+    /// The same, with requests of the API going through a pooler.
+    pub(crate) async fn start_behind(pooler: &Pooler) -> Self {
         let site = Site::new().await;
+        let url = pooler.url(&site.database_url());
+        Self::on(site, &[("AOS_DATABASE_POOLER_URL", &url)]).await
+    }
+
+    async fn on(site: Site, settings: &[(&str, &str)]) -> Self {
         let spool = tempfile::tempdir().unwrap();
         let edge = site.edge(spool.path(), &[]).await;
         let tracking = edge.origin();
-        let api = site.start("all", &tracking).await;
-        Self { origin: api.origin(), tracking, _programs: [api, edge], _spool: spool, _site: site }
+        let api = site.start_with("all", &tracking, settings).await;
+        Self { origin: api.origin(), tracking, programs: [api, edge], _spool: spool, _site: site }
+    }
+
+    /// Signs an agent up.
+    pub(crate) async fn agent(&self, name: &str) -> Client {
+        Site::agent(&self.programs[0], name).await
     }
 }

@@ -5,7 +5,11 @@ use tokio::process::Command;
 
 #[tokio::test]
 async fn every_documented_example_gives_the_documented_result() {
-    let system = System::start().await;
+    walk(&System::start().await).await;
+}
+
+/// The whole tour.
+pub(super) async fn walk(system: &System) {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/tour.sh");
     let walked = Command::new("bash")
         .args([script, &system.origin, &system.tracking])

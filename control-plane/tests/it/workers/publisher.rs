@@ -3,6 +3,7 @@
 use crate::harness::TestApp;
 use control_plane::features::links::publish::Publisher;
 use control_plane::workers::jobs::Turn;
+use metrics_exporter_prometheus::PrometheusBuilder;
 use redis::AsyncCommands;
 use redis::streams::StreamRangeReply;
 use shared::link_record::{LinkRecord, LinkStatus};
@@ -79,6 +80,74 @@ async fn an_emptied_redis_is_filled_before_it_gets_an_epoch() {
     assert_eq!(app.record(offer.key).await.unwrap().0, LinkStatus::Active);
     assert_ne!(epoch(&app).await, Some(first));
     assert_eq!(app.changes().await, [], "edges compare what they know; they need no list of it");
+}
+
+#[tokio::test]
+async fn a_new_redis_is_filled_and_only_an_emptied_one_has_lost_links() {
+    let recorder = PrometheusBuilder::new().build_recorder();
+    let handle = recorder.handle();
+    let _recording = metrics::set_default_local_recorder(&recorder);
+    let losses = || {
+        let said = handle.render();
+        let line = said.lines().find_map(|line| line.strip_prefix("cp_publish_refills_total "));
+        assert!(!said.contains("cp_publish_mended_total "), "{said}");
+        line.map_or(0, |count| count.parse::<u64>().unwrap())
+    };
+    // Links are made before anything is published, as in a deployment whose Redis comes up last.
+    let app = TestApp::start().await;
+    let offer = app.offer().await;
+    let mut first = Publisher::new(&app.app).unwrap();
+    publish_all(&mut first).await;
+    assert_eq!(app.record(offer.key).await.unwrap().0, LinkStatus::Active);
+    assert_eq!(losses(), 0, "a new Redis has lost nothing");
+    // A look at a Redis that is full, by which it is remembered, also by a version that is new here.
+    publish_all(&mut first).await;
+    publish_all(&mut Publisher::new(&app.app).unwrap()).await;
+    assert_eq!(losses(), 0);
+    app.flush_redis().await;
+    publish_all(&mut first).await;
+    assert_eq!(app.record(offer.key).await.unwrap().0, LinkStatus::Active);
+    assert_eq!(losses(), 1);
+    publish_all(&mut first).await;
+    app.flush_redis().await;
+    // One that has just been started counts it too.
+    publish_all(&mut Publisher::new(&app.app).unwrap()).await;
+    assert_eq!(losses(), 2);
+}
+
+#[tokio::test]
+async fn a_change_that_comes_while_links_are_compared_is_no_loss() {
+    let recorder = PrometheusBuilder::new().build_recorder();
+    let handle = recorder.handle();
+    let _recording = metrics::set_default_local_recorder(&recorder);
+    let app = TestApp::start().await;
+    let offer = app.offer().await;
+    let mut publisher = Publisher::new(&app.app).unwrap();
+    publish_all(&mut publisher).await;
+    let (before, changes) = (app.record(offer.key).await.unwrap(), app.changes().await.len());
+    let mut changing = app.app.db().begin().await.unwrap();
+    let change = "LOCK TABLE links IN ACCESS EXCLUSIVE MODE;
+                  UPDATE links SET destination_url = destination_url || 'later';
+                  INSERT INTO link_outbox (subject, subject_id, created_at) SELECT 'link', id, now() FROM links";
+    sqlx::raw_sql(change).execute(&mut *changing).await.unwrap();
+    // The outbox is empty when the publisher looks there; it waits for the change where it reads links.
+    let mut publisher = Publisher::new(&app.app).unwrap();
+    let commit = async {
+        let waiting = "SELECT count(*) FROM pg_locks WHERE relation = 'links'::REGCLASS AND NOT granted";
+        while app.count(waiting).await == 0 {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+        changing.commit().await.unwrap();
+    };
+    let (turn, ()) = tokio::join!(publisher.turn(), commit);
+    turn.unwrap();
+    assert_eq!(app.record(offer.key).await.unwrap(), before);
+    assert_eq!(app.changes().await.len(), changes);
+    publish_all(&mut publisher).await;
+    assert!(app.record(offer.key).await.unwrap().2.ends_with("later"));
+    assert_eq!(app.changes().await.len(), changes + 1);
+    let said = handle.render();
+    assert!(!said.contains("cp_publish_mended_total "), "{said}");
 }
 
 #[tokio::test]

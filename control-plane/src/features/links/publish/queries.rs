@@ -31,6 +31,23 @@ pub(super) async fn delete_outbox(conn: &mut PgConnection, ids: &[i64]) -> Resul
     sqlx::query("DELETE FROM link_outbox WHERE id = ANY ($1)").bind(ids).execute(conn).await.map(drop)
 }
 
+/// Whether Redis has had every link before.
+pub(super) async fn was_filled(conn: &mut PgConnection) -> Result<bool> {
+    sqlx::query_scalar("SELECT EXISTS (SELECT FROM links_published)").fetch_one(conn).await
+}
+
+/// Notes that Redis has every link.
+pub(super) async fn remember_filled(
+    conn: &mut PgConnection,
+    now: chrono::DateTime<chrono::Utc>,
+) -> Result<()> {
+    sqlx::query("INSERT INTO links_published (since) VALUES ($1) ON CONFLICT DO NOTHING")
+        .bind(now)
+        .execute(conn)
+        .await
+        .map(drop)
+}
+
 /// A link with everything its record is made of, and the record's version.
 #[derive(Debug, sqlx::FromRow)]
 pub(super) struct LinkRow {

@@ -3,7 +3,8 @@
 //! A replica that was promoted, or a server that came back from its own file, has an epoch and may lack the last
 //! keys that were written before, or have them as they were. So every link's key is looked at again: a page at each
 //! look of an idle publisher, from the first link on after each new connection. What is missing or says something
-//! else is written and announced; equal keys are left alone, whatever their version.
+//! else is written and announced; equal keys are left alone, whatever their version. A page that was read after a
+//! change nobody has published yet is left for the next look: it would take the change for a loss.
 
 use super::{PublishError, Publisher, load_records, queries};
 use crate::redis::Conn;
@@ -49,6 +50,9 @@ impl Publisher {
         }
         let keys = queries::list_keys(tx, None, self.sweep.after, PAGE).await?;
         let records = load_records(tx, &keys).await?;
+        if !queries::list_outbox(tx, 1).await?.is_empty() {
+            return Ok(());
+        }
         let mended = self.write_keys(conn, SET_IF_OTHER, &records).await?;
         if !mended.is_empty() {
             tracing::warn!(links = mended.len(), "Redis had lost links; they are there again");

@@ -87,7 +87,7 @@ pub async fn take(
     let fits = wanted.is_none_or(|wanted| wanted == payment.amount)
         && model::topup_amount("amount", payment.amount).is_ok();
     let reference = payment.reference(terms);
-    let mut conn = app.db().acquire().await?;
+    let mut conn = app.write().await?;
     let known = queries::find(&mut conn, &reference).await?;
     drop(conn);
     if let Some(kept) = known {
@@ -155,7 +155,7 @@ async fn again(app: &App, terms: &Terms, agent: AgentId, payment: &Payment, kept
     }
     let deadline = tokio::time::Instant::now().checked_add(WAIT_FOR);
     loop {
-        let mut conn = app.db().acquire().await?;
+        let mut conn = app.write().await?;
         let Some(kept) = queries::find(&mut conn, &payment.reference(terms)).await? else {
             return Err(Error::bug(anyhow::anyhow!("a payment is gone")));
         };
@@ -170,7 +170,7 @@ async fn again(app: &App, terms: &Terms, agent: AgentId, payment: &Payment, kept
         let now = app.clock().now();
         let until = now.checked_add_signed(LEASE).unwrap_or(now);
         let taken = queries::take(&mut conn, kept.topup_id, now, until).await?;
-        drop(conn);
+        conn.keep().await?;
         if taken {
             return carry_out(app, terms, payment, &kept).await;
         }
@@ -243,8 +243,9 @@ async fn fail(app: &App, topup: TopupId, reason: &str) -> Result<()> {
 }
 
 async fn leave_open(app: &App, topup: TopupId, reason: &str, next: DateTime<Utc>) -> Result<()> {
-    let mut conn = app.db().acquire().await?;
-    queries::save_open(&mut conn, topup, reason, next).await
+    let mut conn = app.write().await?;
+    queries::save_open(&mut conn, topup, reason, next).await?;
+    Ok(conn.keep().await?)
 }
 
 fn unsettled(reason: &str) -> Error {

@@ -39,7 +39,7 @@ async fn list_webhook_deliveries(
     Path(id): Path<WebhookId>,
     query: Result<Query<DeliveriesQuery>, respond::ApiError>,
 ) -> Reply {
-    let mut conn = app.db_read().acquire().await?;
+    let mut conn = app.read().await?;
     let endpoint = endpoints::ops::load(&mut conn, caller.id, id).await?;
     let Query(query) = query?;
     let page = PageQuery { page: query.page, per_page: query.per_page }

@@ -48,7 +48,7 @@ pub fn router() -> OpenApiRouter<App> {
     ),
 )]
 async fn create_webhook(State(app): State<App>, caller: auth::Agent, mut payload: Payload) -> Reply {
-    let mut conn = app.db().acquire().await?;
+    let mut conn = app.write().await?;
     ops::require_pro(&mut conn, caller.id).await?;
     drop(conn);
     let request: CreateWebhookRequest = payload.json()?;
@@ -85,7 +85,7 @@ async fn create_webhook(State(app): State<App>, caller: auth::Agent, mut payload
 )]
 async fn list_webhooks(State(app): State<App>, caller: auth::Agent, Query(query): Query<PageQuery>) -> Reply {
     let page = query.checked()?;
-    let mut conn = app.db_read().acquire().await?;
+    let mut conn = app.read().await?;
     let endpoints = ops::list(&mut conn, caller.id, page).await?;
     Ok(respond::ok(&endpoints.map(WebhookResponse::from)))
 }
@@ -104,7 +104,7 @@ async fn list_webhooks(State(app): State<App>, caller: auth::Agent, Query(query)
     ),
 )]
 async fn get_webhook(State(app): State<App>, caller: auth::Agent, Path(id): Path<WebhookId>) -> Reply {
-    let mut conn = app.db_read().acquire().await?;
+    let mut conn = app.read().await?;
     let endpoint = ops::load(&mut conn, caller.id, id).await?;
     Ok(respond::ok(&WebhookResponse::from(endpoint)))
 }
@@ -133,7 +133,7 @@ async fn update_webhook(
     Path(id): Path<WebhookId>,
     mut payload: Payload,
 ) -> Reply {
-    let mut conn = app.db().acquire().await?;
+    let mut conn = app.write().await?;
     ops::load(&mut conn, caller.id, id).await?;
     ops::require_pro(&mut conn, caller.id).await?;
     drop(conn);
@@ -229,7 +229,7 @@ async fn rotate_webhook_secret(
     ),
 )]
 async fn test_webhook(State(app): State<App>, caller: auth::Agent, mut payload: Payload) -> Reply {
-    let mut conn = app.db().acquire().await?;
+    let mut conn = app.write().await?;
     ops::require_pro(&mut conn, caller.id).await?;
     drop(conn);
     let request: TestWebhookRequest = payload.json()?;

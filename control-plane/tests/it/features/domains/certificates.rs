@@ -4,6 +4,8 @@ use super::{claim, get, issue, look, publish, record, set_records};
 use crate::harness::{Client, NameServer, Pebble, TestApp};
 use chrono::{DateTime, TimeDelta, Utc};
 use control_plane::config::AcmeSettings;
+use control_plane::features::domains::keeper;
+use metrics_exporter_prometheus::PrometheusBuilder;
 use redis::AsyncCommands;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
@@ -164,6 +166,51 @@ async fn a_certificate_is_renewed_in_its_last_third_and_only_for_who_still_owns_
     assert!(record(&world.app, "go.example.com").await.unwrap().removed);
 }
 
+/// What the gauges say: renewals overdue, domains unproven, certificates that expire within a week.
+async fn gauges(app: &TestApp) -> [u32; 3] {
+    let recorder = PrometheusBuilder::new().build_recorder();
+    let _recording = metrics::set_default_local_recorder(&recorder);
+    keeper::plans_job(app.app.clone()).await.unwrap();
+    let text = recorder.handle().render();
+    let names = [
+        "cp_domain_renewals_overdue ",
+        "cp_domains_unproven ",
+        "cp_domain_certificates_expiring{within=\"7d\"} ",
+    ];
+    names.map(|name| text.lines().find_map(|line| line.strip_prefix(name)).unwrap().parse().unwrap())
+}
+
+#[tokio::test]
+async fn a_domain_that_is_not_renewed_is_seen_long_before_it_ends() {
+    let mut world = World::build(&[]).await;
+    let id = world.proven("go.example.com").await;
+    issue(&world.app).await;
+    let name = "_affiliateos.go.example.com";
+    // Its proof is gone when the renewal is due, and looked for again and again.
+    world.names.no_text(name);
+    let due = at(&get(&world.owner, &id).await["renews_at"]);
+    world.app.clock.set(due + TimeDelta::hours(1));
+    assert_eq!(gauges(&world.app).await, [0, 0, 0], "nobody has looked yet");
+    issue(&world.app).await;
+    assert_eq!(gauges(&world.app).await, [0, 1, 0]);
+    world.app.clock.advance(TimeDelta::days(2));
+    issue(&world.app).await;
+    assert_eq!(gauges(&world.app).await, [0, 1, 0], "the owner's to mend, not ours");
+    // It is back, and now the authority is away.
+    let shown = get(&world.owner, &id).await;
+    set_records(&world.names, &shown);
+    world.pebble.stop().await;
+    world.app.clock.advance(TimeDelta::days(1));
+    issue(&world.app).await;
+    assert_eq!(gauges(&world.app).await, [1, 0, 0]);
+    world.app.clock.advance(TimeDelta::days(24));
+    issue(&world.app).await;
+    assert_eq!(gauges(&world.app).await, [1, 0, 1]);
+    let shown = get(&world.owner, &id).await;
+    assert_eq!(shown["status"], "active", "{shown}");
+    assert!(shown["problem"].as_str().unwrap().contains("does not answer"), "{shown}");
+}
+
 #[tokio::test]
 async fn a_refusal_is_told_in_words_and_tried_again_later() {
     let world = World::build(&[("PEBBLE_AUTHZREUSE", "0")]).await;
@@ -181,7 +228,7 @@ async fn a_refusal_is_told_in_words_and_tried_again_later() {
     let mut config = app.app.config().clone();
     config.domains.acme = Some(config_elsewhere);
     let service = control_plane::App::with_clock(config, app.clock.clone()).unwrap();
-    control_plane::features::domains::keeper::certificates_job(service.clone()).await.unwrap();
+    keeper::certificates_job(service.clone()).await.unwrap();
     let refused = get(&world.owner, &id).await;
     assert_eq!(refused["status"], "failed", "{refused}");
     assert!(refused["problem"].as_str().unwrap().contains("certificate authority refused"), "{refused}");
@@ -204,7 +251,7 @@ async fn an_order_goes_on_after_a_crash_and_an_unknown_account_is_made_anew() {
     // A worker died after the order was begun: edges answer nothing yet, and the lease is still there.
     let app = &world.app;
     let before = app.app.clone();
-    let dying = tokio::spawn(control_plane::features::domains::keeper::certificates_job(before));
+    let dying = tokio::spawn(keeper::certificates_job(before));
     let begun = async {
         loop {
             let begun = app.count("SELECT count(*) FROM domains WHERE order_url IS NOT NULL").await;
