@@ -274,6 +274,8 @@ impl Serving {
     fn finish(&mut self) {
         if !std::mem::replace(&mut self.finishing, true) {
             self.frames.graceful_shutdown();
+            // However long it has rested, its client has a moment to say that it knows.
+            self.resting = self.resting.map(|_| self.connection.now());
         }
     }
 

@@ -3,7 +3,8 @@
 use crate::domains::{self, Control, DOMAIN, certified, short};
 use crate::harness::{Publisher, Reply, SOON, TestEdge, connect, eventually, link, path, raw};
 use crate::http2_client::{
-    DATA, END_HEADERS, END_STREAM, HEADERS, Http2, RST_STREAM, Raw, block, field, frame, request, request_to,
+    self, DATA, END_HEADERS, END_STREAM, HEADERS, Http2, RST_STREAM, Raw, block, field, frame, reason,
+    request, request_to,
 };
 use crate::proxy::header;
 use crate::ship_redis::PrivateRedis;
@@ -343,19 +344,30 @@ fn a_stop_answers_every_stream_in_hand_and_ends_who_rests() {
     let connect = || Http2::connect_as(&authority.client(), addr, HOST, &[]);
     let (mut busy, mut resting) = (connect(), connect());
     assert_eq!((busy.get(&path(1)).status, resting.get(&path(1)).status), (302, 302));
+    // Reads what it is told and never answers.
+    let mut silent = Raw::connect_as(&authority.client(), addr, &[]);
+    silent.write(&http2_client::get(1, &path(1)));
+    assert!(silent.until(HEADERS, 1).is_some());
+    let rested = Instant::now();
+    eventually("rested longer than a stop waits for an answer", || rested.elapsed().as_millis() > 1100);
     redis.signal("STOP");
     let asked: Vec<_> = (0..20).map(|_| busy.send(request(Method::GET, &path(2)), None).unwrap()).collect();
     // Frames come in order: with this answer all of them have come.
     assert_eq!(busy.ask(request(Method::HEAD, &path(1))).unwrap().status, 302);
+    let stopped = Instant::now();
     edge.edge.stop();
-    assert!(resting.ended_well(), "who rests is told and closed at once");
+    let is_polite = |ended: Result<(), h2::Error>| ended.err().is_none_or(|error| error.is_io());
+    assert!(is_polite(resting.ended_within(SOON)), "who rests is told and closed");
+    let told = silent.rest();
+    assert_eq!(reason(&told), Some(h2::Reason::NO_ERROR), "{told:?}");
+    assert!(stopped.elapsed().as_millis() >= 500, "even one that has rested has a moment to answer");
     redis.signal("CONT");
     for answer in asked {
         let reply = busy.answer(answer).unwrap();
         assert_eq!((reply.status, reply.location()), (302, "https://shop.example/2"));
     }
     // What it still wrote may have come too late, but nobody is blamed.
-    assert!(busy.ended_within(SOON).err().is_none_or(|error| error.is_io()));
+    assert!(is_polite(busy.ended_within(SOON)));
     assert!(busy.send(request(Method::GET, &path(1)), None).is_err(), "nothing more is taken");
     // A drainer has everything in the end.
     let publisher = edge.publisher;
@@ -368,7 +380,7 @@ fn a_stop_answers_every_stream_in_hand_and_ends_who_rests() {
         stopping.join().unwrap()
     });
     assert!(committed, "a clean stop");
-    assert_eq!(publisher.shipped().len(), 22, "two clicks before, twenty at the stop");
+    assert_eq!(publisher.shipped().len(), 23, "three clicks before, twenty at the stop");
 }
 
 #[test]

@@ -217,8 +217,12 @@ pub(crate) struct Raw {
 impl Raw {
     /// Connects, with these settings.
     pub(crate) fn connect(tls: &Tls, settings: &[u8]) -> Self {
-        let client = Client { alpn: vec![b"h2".to_vec()], ..tls.client() };
-        let stream = client.connect(tls.addr(), HOST).unwrap();
+        Self::connect_as(&tls.client(), tls.addr(), settings)
+    }
+
+    pub(crate) fn connect_as(client: &Client, addr: SocketAddr, settings: &[u8]) -> Self {
+        let client = Client { alpn: vec![b"h2".to_vec()], ..client.clone() };
+        let stream = client.connect(addr, HOST).unwrap();
         let mut raw = Self { stream, read: Vec::new() };
         let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
         raw.write(&[preface, frame(SETTINGS, 0, 0, settings), frame(SETTINGS, ACK, 0, &[])].concat());
