@@ -28,7 +28,7 @@ use crate::stack;
 /// The name of `test` itself among the pid files of its directory.
 const TEST: &str = "test";
 /// Longest time in which no test ends, before those that run are taken to hang: five times what the slowest takes.
-const SILENCE_MAX: Duration = Duration::from_secs(15 * 60);
+const SILENCE_MAX: Duration = Duration::from_mins(15);
 
 /// Settings of `test`.
 #[derive(Debug, clap::Args)]

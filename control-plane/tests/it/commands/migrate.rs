@@ -1,7 +1,7 @@
 //! `migrate` beside requests that are in its way, and what the schema promises to whoever spreads it over machines.
 
 use crate::harness::TestDatabase;
-use control_plane::db::{MIGRATOR, migrate};
+use control_plane::db::{MIGRATOR, grants, migrate};
 use sqlx::postgres::PgConnection;
 use sqlx::{Connection, Executor};
 use std::time::Duration;
@@ -136,25 +136,63 @@ async fn until_at_rest(watching: &mut PgConnection, pid: i32) {
     tokio::time::timeout(PATIENCE, resting).await.expect("it gives up");
 }
 
-/// The tables that `deploy/citus.md` spreads, with the column that says where a row goes.
-fn distributed() -> Vec<(&'static str, &'static str)> {
+/// A table as `deploy/citus.md` decides about it.
+struct Placed {
+    table: &'static str,
+    /// `spread`, `ready` or `local`.
+    how: &'static str,
+    /// The column that says where a row goes.
+    by: Option<&'static str>,
+}
+
+/// What `deploy/citus.md` says of every table.
+fn placed() -> Vec<Placed> {
+    let text = include_str!("../../../../deploy/citus.md");
+    let (_, rows) = text.split_once("|---|---|---|---|\n").expect("the table of all tables");
+    let mut placed = Vec::new();
+    for row in rows.lines().take_while(|line| line.starts_with('|')) {
+        let cells: Vec<_> = row.split('|').map(str::trim).collect();
+        let [_, tables, how, by, why, _] = cells[..] else { panic!("four cells: {row}") };
+        assert!(!why.is_empty(), "a reason: {row}");
+        let by = by.split('`').nth(1);
+        for table in tables.split('`').skip(1).step_by(2) {
+            placed.push(Placed { table, how, by });
+        }
+    }
+    placed
+}
+
+#[test]
+fn every_table_has_its_place_and_the_statements_spread_what_is_to_be_spread() {
+    let placed = placed();
+    let mut named: Vec<_> = placed.iter().map(|placed| placed.table).collect();
+    named.sort_unstable();
+    let all: Vec<_> = grants::TABLES.iter().map(|(table, _)| *table).collect();
+    assert_eq!(named, all, "deploy/citus.md, and the tables there are");
     let text = include_str!("../../../../deploy/citus.md");
     let statements = text.lines().filter_map(|line| line.strip_prefix("SELECT create_distributed_table("));
-    let tables: Vec<_> = statements
+    let spread: Vec<_> = statements
         .map(|arguments| {
             let mut quoted = arguments.split('\'').skip(1).step_by(2);
-            (quoted.next().expect("a table"), quoted.next().expect("a column"))
+            (quoted.next().expect("a table"), quoted.next())
         })
         .collect();
-    assert!(tables.len() >= 2, "the statements were read: {tables:?}");
-    tables
+    let decided: Vec<_> =
+        placed.iter().filter(|placed| placed.how == "spread").map(|placed| (placed.table, placed.by)).collect();
+    assert_eq!(spread, decided);
+    for Placed { table, how, by } in placed {
+        assert!(["spread", "ready", "local"].contains(&how), "{table} is {how}");
+        assert_eq!(by.is_none(), how == "local", "{table}");
+    }
 }
 
 #[tokio::test]
-async fn every_unique_key_of_a_table_that_is_spread_has_the_advertiser_in_it() {
+async fn every_unique_key_of_a_large_table_has_its_owner_in_it() {
     let database = TestDatabase::create().await;
     let mut conn = database.connect().await;
-    for (table, column) in distributed() {
+    let mut keys = 0;
+    for Placed { table, how, by } in placed() {
+        let Some(column) = by else { continue };
         let not_null: bool = sqlx::query_scalar(
             "SELECT attnotnull FROM pg_attribute WHERE attrelid = to_regclass($1) AND attname = $2",
         )
@@ -165,20 +203,22 @@ async fn every_unique_key_of_a_table_that_is_spread_has_the_advertiser_in_it() {
         .unwrap();
         assert!(not_null, "{table}.{column} decides where a row goes, and may be absent");
         // Of the table and of its partitions: unique indexes, whether a constraint made them or not, and exclusions.
-        let without: Vec<String> = sqlx::query_scalar(
-            "SELECT indexrelid::REGCLASS::TEXT
+        let unique: Vec<(String, bool)> = sqlx::query_as(
+            "SELECT indexrelid::REGCLASS::TEXT,
+                    EXISTS (SELECT FROM pg_attribute
+                             WHERE attrelid = indrelid AND attname = $2
+                               AND attnum = ANY ((indkey::SMALLINT[])[0:indnkeyatts - 1]))
                FROM pg_index
               WHERE (indrelid = to_regclass($1) OR indrelid IN (SELECT inhrelid FROM pg_inherits WHERE inhparent = to_regclass($1)))
-                AND (indisunique OR indisexclusion)
-                AND NOT EXISTS (SELECT FROM pg_attribute
-                                 WHERE attrelid = indrelid AND attname = $2
-                                   AND attnum = ANY ((indkey::SMALLINT[])[0:indnkeyatts - 1]))",
+                AND (indisunique OR indisexclusion)",
         )
         .bind(table)
         .bind(column)
         .fetch_all(&mut conn)
         .await
         .unwrap();
+        keys += unique.len();
+        let without: Vec<_> = unique.iter().filter(|(_, has)| !has).map(|(name, _)| name).collect();
         assert!(without.is_empty(), "{table}: unique keys without {column}: {without:?}");
         let foreign: Vec<String> = sqlx::query_scalar(
             "SELECT conname::TEXT FROM pg_constraint
@@ -188,6 +228,7 @@ async fn every_unique_key_of_a_table_that_is_spread_has_the_advertiser_in_it() {
         .fetch_all(&mut conn)
         .await
         .unwrap();
-        assert!(foreign.is_empty(), "{table}: keys that lead to other machines: {foreign:?}");
+        assert!(how == "ready" || foreign.is_empty(), "{table}: keys that lead to other machines: {foreign:?}");
     }
+    assert!(keys > 10, "keys were found: {keys}");
 }
