@@ -177,8 +177,11 @@ fn every_table_has_its_place_and_the_statements_spread_what_is_to_be_spread() {
             (quoted.next().expect("a table"), quoted.next())
         })
         .collect();
-    let decided: Vec<_> =
-        placed.iter().filter(|placed| placed.how == "spread").map(|placed| (placed.table, placed.by)).collect();
+    let decided: Vec<_> = placed
+        .iter()
+        .filter(|placed| placed.how == "spread")
+        .map(|placed| (placed.table, placed.by))
+        .collect();
     assert_eq!(spread, decided);
     for Placed { table, how, by } in placed {
         assert!(["spread", "ready", "local"].contains(&how), "{table} is {how}");
@@ -228,7 +231,10 @@ async fn every_unique_key_of_a_large_table_has_its_owner_in_it() {
         .fetch_all(&mut conn)
         .await
         .unwrap();
-        assert!(how == "ready" || foreign.is_empty(), "{table}: keys that lead to other machines: {foreign:?}");
+        assert!(
+            how == "ready" || foreign.is_empty(),
+            "{table}: keys that lead to other machines: {foreign:?}"
+        );
     }
     assert!(keys > 10, "keys were found: {keys}");
 }
