@@ -50,7 +50,8 @@ pub const FAMILIES: &[(&str, &str)] = &[
     ("cp_fold_waiting_age", "Seconds the oldest of them has waited"),
     (
         "cp_watermark_age",
-        "Seconds since the oldest edge clock among live spools: how far behind the drain is",
+        "Seconds between an edge's last word and what is committed of it, by its own clock, for the one furthest behind: how \
+         far behind the drain is",
     ),
     ("cp_stored_clicks", "Clicks stored, of all spools"),
     ("cp_parked_clicks", "Clicks in parked frames; somebody should replay or drop them"),

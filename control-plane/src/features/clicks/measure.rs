@@ -4,16 +4,13 @@ use super::queries;
 use crate::app::App;
 use crate::error::Result;
 use crate::workers::jobs::Turn;
-use chrono::{DateTime, TimeDelta, Utc};
-
-/// Spools that say nothing for so long are not live: edges speak every few seconds.
-const LIVE_MINUTES: i64 = 10;
+use chrono::{DateTime, Utc};
 
 /// The job.
 pub async fn job(app: App) -> Result<Turn> {
     let now = app.clock().now();
     let mut conn = app.db_worker().acquire().await?;
-    let row = queries::load_pipeline(&mut conn, now - TimeDelta::minutes(LIVE_MINUTES)).await?;
+    let row = queries::load_pipeline(&mut conn).await?;
     let age =
         |since: Option<DateTime<Utc>>| since.map_or(0.0, |since| (now - since).as_seconds_f64().max(0.0));
     for (name, value) in [
@@ -30,7 +27,6 @@ pub async fn job(app: App) -> Result<Turn> {
     }
     metrics::gauge!("cp_fold_waiting_age").set(age(row.waiting_since));
     metrics::gauge!("cp_outbox_age").set(age(row.outbox_since));
-    metrics::gauge!("cp_watermark_age").set(age(row.oldest_clock));
     if row.off > 0 {
         tracing::error!(clicks = row.off, "clicks are unaccounted for; see `control-plane reconcile`");
     }

@@ -267,21 +267,16 @@ pub(crate) struct PipelineRow {
     pub(crate) parked_frames: i64,
     pub(crate) waiting_batches: i64,
     pub(crate) waiting_since: Option<chrono::DateTime<chrono::Utc>>,
-    pub(crate) oldest_clock: Option<chrono::DateTime<chrono::Utc>>,
     pub(crate) outbox: i64,
     pub(crate) outbox_since: Option<chrono::DateTime<chrono::Utc>>,
     pub(crate) undated: bool,
 }
 
-pub(crate) async fn load_pipeline(
-    conn: &mut PgConnection,
-    live_since: chrono::DateTime<chrono::Utc>,
-) -> Result<PipelineRow> {
+pub(crate) async fn load_pipeline(conn: &mut PgConnection) -> Result<PipelineRow> {
     Ok(sqlx::query_as(
         "SELECT coalesce(sum(stored), 0)::BIGINT AS stored, coalesce(sum(parked), 0)::BIGINT AS parked,
                 coalesce(sum(declared_loss), 0)::BIGINT AS declared_loss,
                 coalesce(sum(abs(watermark - stored - parked - declared_loss)), 0)::BIGINT AS off,
-                min(clock_at) FILTER (WHERE NOT finished AND updated_at > $1) AS oldest_clock,
                 (SELECT count(*) FROM parked_frames) AS parked_frames,
                 (SELECT count(*) FROM click_deltas) AS waiting_batches,
                 (SELECT min(created_at) FROM click_deltas) AS waiting_since,
@@ -290,7 +285,6 @@ pub(crate) async fn load_pipeline(
                 EXISTS (SELECT FROM clicks_default) AS undated
            FROM spools",
     )
-    .bind(live_since)
     .fetch_one(conn)
     .await?)
 }

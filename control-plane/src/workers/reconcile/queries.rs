@@ -1,5 +1,6 @@
 //! SQL of the conservation sum. All of it runs in one snapshot.
 
+use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, Result};
 use std::collections::HashMap;
 use uuid::Uuid;
@@ -36,13 +37,32 @@ pub(super) async fn list_spools(conn: &mut PgConnection) -> Result<Vec<SpoolRow>
     .await
 }
 
+/// What is committed of a spool.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Committed {
+    /// Clicks.
+    pub(super) clicks: u64,
+    /// The edge's clock with the last of them, in milliseconds; `None` when nothing more will come.
+    pub(super) clock_ms: Option<i64>,
+}
+
 /// What is committed of these spools; those never heard of are left out.
-pub(super) async fn load_watermarks(conn: &mut PgConnection, spools: &[Uuid]) -> Result<HashMap<Uuid, i64>> {
-    let rows: Vec<(Uuid, i64)> = sqlx::query_as("SELECT spool, watermark FROM spools WHERE spool = ANY ($1)")
-        .bind(spools)
-        .fetch_all(conn)
-        .await?;
-    Ok(rows.into_iter().collect())
+pub(super) async fn load_committed(
+    conn: &mut PgConnection,
+    spools: &[Uuid],
+) -> Result<HashMap<Uuid, Committed>> {
+    let rows: Vec<(Uuid, i64, Option<DateTime<Utc>>)> = sqlx::query_as(
+        "SELECT spool, watermark, CASE WHEN finished THEN NULL ELSE clock_at END
+           FROM spools WHERE spool = ANY ($1)",
+    )
+    .bind(spools)
+    .fetch_all(conn)
+    .await?;
+    let committed = rows.into_iter().map(|(spool, watermark, clock_at)| {
+        let clock_ms = clock_at.map(|at| at.timestamp_millis());
+        (spool, Committed { clicks: watermark.unsigned_abs(), clock_ms })
+    });
+    Ok(committed.collect())
 }
 
 /// Rows of the spools with one tag.
