@@ -41,6 +41,7 @@ mod track;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
+use tokio::signal::unix::{SignalKind, signal};
 
 /// Proves AffiliateOS under load and under faults, on this machine.
 #[derive(Parser)]
@@ -111,24 +112,16 @@ fn main() -> ExitCode {
         }
     };
     let outcome = match cli.command {
-        Command::Smoke(args) => runtime.block_on(smoke::run(&args)),
-        Command::ApiScale(args) => runtime.block_on(api_scale::run(&args)),
-        Command::Faults(args) => runtime.block_on(faults::run(&args)),
-        Command::Corpus(args) => runtime.block_on(corpus::run(&args)),
-        Command::Hooks(args) => runtime.block_on(hooks::run(&args)),
-        Command::Million(args) => runtime.block_on(million::run(&args)),
-        Command::Soak(args) => runtime.block_on(soak::run(&args)),
-        Command::Pages(args) => runtime.block_on(pages::run(&args)),
-        Command::Rolling(args) => runtime.block_on(rolling::run(&args)),
-        Command::Alerts(args) => runtime.block_on(alerts::run(&args)),
-        Command::Upgrade(args) => runtime.block_on(rolling::upgrade::run(&args)),
-        Command::Drain(args) => runtime.block_on(drain::run(&args)),
-        Command::Track(args) => runtime.block_on(track::run(&args)),
-        Command::Bench(args) => runtime.block_on(bench::run(&args)),
-        Command::Instructions(args) => runtime.block_on(bench::instructions::run(&args)),
         Command::Floor(args) => bench::floor::run(&args),
-        Command::Idle(args) => runtime.block_on(idle::run(&args)),
+        command => runtime.block_on(async {
+            tokio::select! {
+                outcome = run(command) => outcome,
+                stopped = stopped() => stopped,
+            }
+        }),
     };
+    // What tasks of its own still hold is let go of, and so stopped and removed, before the program ends.
+    drop(runtime);
     match outcome {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
@@ -137,4 +130,37 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+async fn run(command: Command) -> anyhow::Result<bool> {
+    match command {
+        Command::Smoke(args) => smoke::run(&args).await,
+        Command::ApiScale(args) => api_scale::run(&args).await,
+        Command::Faults(args) => faults::run(&args).await,
+        Command::Corpus(args) => corpus::run(&args).await,
+        Command::Hooks(args) => hooks::run(&args).await,
+        Command::Million(args) => million::run(&args).await,
+        Command::Soak(args) => soak::run(&args).await,
+        Command::Pages(args) => pages::run(&args).await,
+        Command::Rolling(args) => rolling::run(&args).await,
+        Command::Alerts(args) => alerts::run(&args).await,
+        Command::Upgrade(args) => rolling::upgrade::run(&args).await,
+        Command::Drain(args) => drain::run(&args).await,
+        Command::Track(args) => track::run(&args).await,
+        Command::Bench(args) => bench::run(&args).await,
+        Command::Instructions(args) => bench::instructions::run(&args).await,
+        Command::Idle(args) => idle::run(&args).await,
+        Command::Floor(args) => bench::floor::run(&args),
+    }
+}
+
+/// Ends with an error when somebody stops this program: what it has started is stopped by letting go of it.
+async fn stopped() -> anyhow::Result<bool> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    anyhow::bail!("stopped by a signal")
 }
