@@ -39,6 +39,8 @@ const EMPTY_BY_DESIGN: &[(&str, &str)] = &[
     ("status=~\"5..\"", "no request fails in a system that is well"),
     ("cp_accept_errors_total", "appears with the first error"),
     ("cp_reconcile_", "appears when reconcile has left its figures"),
+    ("affiliateos-reconcile.prom", "appears when reconcile has left its figures"),
+    ("redis_memory_max_bytes > 0", "the Redis of this run has no limit"),
     ("edge_tls_", "the edge of this run speaks no TLS"),
     ("edge_file_", "the edge of this run watches no file"),
     ("ALERTS", "nothing fires in a system that is well"),
@@ -72,7 +74,8 @@ pub(super) async fn ask(watch: &Watch) -> anyhow::Result<Vec<String>> {
     Ok(wrong)
 }
 
-/// The panels' queries, also of panels within rows, with Grafana's own variables filled in.
+/// The panels' queries, also of panels within rows, with Grafana's own variables filled in: rates over four scrapes,
+/// as Grafana has them, of what is scraped least often here.
 fn queries(dashboard: &Value) -> Vec<(String, String)> {
     let mut found = Vec::new();
     let mut panels: Vec<&Value> = dashboard["panels"].as_array().into_iter().flatten().collect();
@@ -80,7 +83,7 @@ fn queries(dashboard: &Value) -> Vec<(String, String)> {
         panels.extend(panel["panels"].as_array().into_iter().flatten());
         for target in panel["targets"].as_array().into_iter().flatten() {
             let Some(query) = target["expr"].as_str() else { continue };
-            let query = query.replace("$__rate_interval", "10s").replace("$__interval", "10s");
+            let query = query.replace("$__rate_interval", "28s").replace("$__interval", "10s");
             found.push((panel["title"].as_str().unwrap_or("?").to_owned(), query));
         }
     }
@@ -97,5 +100,23 @@ mod tests {
             DASHBOARDS.iter().flat_map(|(_, text)| queries(&serde_json::from_str(text).unwrap())).collect();
         assert!(all.len() > 80, "{}", all.len());
         assert!(all.iter().all(|(_, query)| !query.contains('$')));
+    }
+
+    /// Grafana moves panels that overlap, and leaves holes as they are.
+    #[test]
+    fn panels_fill_their_grid() {
+        for (name, text) in DASHBOARDS {
+            let dashboard: Value = serde_json::from_str(text).unwrap();
+            let mut cells = std::collections::BTreeSet::new();
+            for panel in dashboard["panels"].as_array().unwrap() {
+                let [x, y, w, h] = ["x", "y", "w", "h"].map(|side| panel["gridPos"][side].as_u64().unwrap());
+                for cell in (y..y + h).flat_map(|row| (x..x + w).map(move |column| (row, column))) {
+                    assert!(cells.insert(cell), "{name}: {} lies on another panel", panel["title"]);
+                }
+            }
+            let rows = cells.last().unwrap().0 + 1;
+            assert!(cells.iter().all(|(_, column)| *column < 24), "{name}");
+            assert_eq!(cells.len() as u64, rows * 24, "{name} has a hole");
+        }
     }
 }

@@ -6,6 +6,12 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 const RUNBOOK: &str = "https://github.com/affiliateos/affiliateos/blob/main/deploy/RUNBOOK.md#";
+const DASHBOARDS: [&str; 4] = [
+    "deploy/grafana/dashboards/clicks.json",
+    "deploy/grafana/dashboards/control-plane.json",
+    "deploy/grafana/dashboards/money.json",
+    "deploy/grafana/dashboards/stores.json",
+];
 
 fn read(path: &str) -> String {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("a crate lies in the workspace");
@@ -92,16 +98,29 @@ fn alerts_and_dashboards_speak_of_metrics_that_exist() {
             + &read("tracker-edge/src/clicks/spool/metrics.rs")),
     );
     assert!(declared.len() > 80, "the families were read: {declared:?}");
-    for file in [
-        "deploy/prometheus/alerts.yml",
-        "deploy/prometheus/alerts_test.yml",
-        "deploy/grafana/dashboards/clicks.json",
-        "deploy/grafana/dashboards/control-plane.json",
-        "deploy/grafana/dashboards/money.json",
-        "deploy/grafana/dashboards/stores.json",
-    ] {
+    let alerts = ["deploy/prometheus/alerts.yml", "deploy/prometheus/alerts_test.yml"];
+    for file in alerts.into_iter().chain(DASHBOARDS) {
         let used = metrics(&read(file));
         let invented: Vec<_> = used.difference(&declared).collect();
         assert!(invented.is_empty(), "{file} speaks of {invented:?}");
+    }
+}
+
+#[test]
+fn dashboards_lead_to_sections_of_the_runbook() {
+    let runbook = read("deploy/RUNBOOK.md");
+    let sections: BTreeSet<String> =
+        runbook.split("\n## ").skip(1).filter_map(|section| section.lines().next()).map(anchor).collect();
+    for file in DASHBOARDS {
+        let text = read(file);
+        let led: BTreeSet<String> = text
+            .split(RUNBOOK)
+            .skip(1)
+            .filter_map(|rest| rest.split('"').next())
+            .map(ToOwned::to_owned)
+            .collect();
+        assert!(led.len() > 5, "{file}: the links were read: {led:?}");
+        let nowhere: Vec<_> = led.difference(&sections).collect();
+        assert!(nowhere.is_empty(), "{file} leads nowhere: {nowhere:?}");
     }
 }
