@@ -15,7 +15,8 @@ class Receiver(BaseHTTPRequestHandler):
         except WebhookVerificationError:
             return self.answer(400)
         if event["id"] not in done:  # a delivery may come twice
-            print(json.dumps({"id": event["id"], "type": event["type"]}), flush=True)  # your work goes here
+            told = json.dumps({"id": event["id"], "type": event["type"]})
+            print(told + "\n", end="", flush=True)  # your work goes here
             done.add(event["id"])
         self.answer(204)
 
