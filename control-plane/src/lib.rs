@@ -2,7 +2,8 @@
 //!
 //! Five groups: `auth` (who is calling), `web` (how HTTP works), `features` (what the product does, a
 //! folder per noun), `surfaces` (other doors into the same features), `workers` (what runs by itself).
-//! Around them plumbing: `app`, `config`, `db`, `redis`, `error`, `money`, `page`, `text`, `metrics`.
+//! Around them plumbing: `app`, `config`, `db`, `redis`, `error`, `money`, `page`, `text`, `metrics`,
+//! `trace`.
 //!
 //! Must stay true: one transaction decides (rows, money, events and jobs of a call commit together);
 //! the ledger is the only way money moves; a drained batch takes effect exactly once.
@@ -25,6 +26,7 @@ pub mod stripe;
 pub mod surfaces;
 pub mod text;
 pub mod time;
+pub mod trace;
 pub mod web;
 pub mod workers;
 pub mod x402;

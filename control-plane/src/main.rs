@@ -10,7 +10,7 @@ use control_plane::features::webhooks;
 use control_plane::redis::Target;
 use control_plane::workers::drainer::Drainer;
 use control_plane::workers::jobs;
-use control_plane::{App, admin, commands, db, metrics, web};
+use control_plane::{App, admin, commands, db, metrics, trace, web};
 use secrecy::ExposeSecret;
 use sqlx::Connection;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
@@ -21,6 +21,8 @@ use std::time::Duration;
 const EXIT_CONFIG: u8 = 64;
 /// How long a start waits for Postgres to say how it is set.
 const ASK_FOR: Duration = Duration::from_secs(5);
+/// How long a stop waits for threads that cannot be told to end.
+const END_FOR: Duration = Duration::from_secs(1);
 
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
@@ -46,9 +48,13 @@ fn main() -> ExitCode {
         return refuse(&[problem]);
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    let outcome = runtime
-        .context("cannot start the runtime")
-        .and_then(|runtime| runtime.block_on(run(command, config)));
+    let outcome = runtime.context("cannot start the runtime").and_then(|runtime| {
+        let outcome = runtime.block_on(run(command, config));
+        trace::stop();
+        // A name that is still being looked up holds no stop up.
+        runtime.shutdown_timeout(END_FOR);
+        outcome
+    });
     match outcome {
         Ok(code) => code,
         Err(error) => {
@@ -155,6 +161,11 @@ async fn roles(command: Command, config: Config) -> anyhow::Result<ExitCode> {
     web::respond::set_docs_url(&config.api_origin);
     let patience = Duration::from_secs(config.drain_seconds);
     let app = App::new(config)?;
+    if let Some(tracing) = &app.config().tracing
+        && let Err(error) = trace::start(tracing, app.services().clone())
+    {
+        return Ok(refuse(&[format!("OTEL_EXPORTER_OTLP_ENDPOINT: {error}")]));
+    }
     let admin = web::server::bind(app.config().admin_addr).await?;
     tracing::info!(addr = %admin.local_addr()?, "admin listens");
     app.tasks().spawn(web::server::serve(admin, admin::router(&app), app.tasks().clone(), patience));

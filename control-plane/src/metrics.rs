@@ -107,6 +107,11 @@ pub const FAMILIES: &[(&str, &str)] = &[
     ("cp_usdc_open_age", "Seconds the oldest of them has waited"),
     ("cp_agent_directories_failing", "Key directories of AI agents whose last fetch failed"),
     ("cp_payouts_frozen", "1 while payouts wait for somebody to compare them after a restore or failover"),
+    ("cp_spans_sent_total", "Spans that the collector has taken"),
+    (
+        "cp_spans_dropped_total",
+        "Spans that were not sent, by reason: full (the queue), not_taken (by the collector), stopped (the process)",
+    ),
     ("cp_job_failures_total", "Turns of periodic jobs that failed, by job"),
 ];
 

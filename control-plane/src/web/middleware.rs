@@ -1,11 +1,12 @@
 //! What happens around every request, in this order from the outside in:
-//! request id → task of its own (a client that hangs up cannot cut a transaction in half; a panic
+//! request id → span → task of its own (a client that hangs up cannot cut a transaction in half; a panic
 //! becomes a 500) → metrics → security headers → CORS → limits of public POSTs → body limits → another try
 //! after a lost race → routes.
 
 use crate::app::App;
 use crate::error::{Code, Error};
 use crate::surfaces::attribution_v1::V1Failure;
+use crate::trace::{self, FutureExt};
 use crate::web::respond::ApiError;
 use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::Next;
@@ -39,19 +40,24 @@ pub async fn around(State(app): State<App>, mut request: Request, next: Next) ->
     let started = Instant::now();
     let id = request_id(&request);
     request.headers_mut().insert(REQUEST_ID, id.clone());
-    let route = request.extensions().get::<MatchedPath>().map_or("unmatched", MatchedPath::as_str).to_owned();
+    let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
     let method = request.method().clone();
+    let scheme = if app.config().api_origin.starts_with("https:") { "https" } else { "http" };
+    let traced = trace::request(&method, route.as_deref(), scheme, &id, request.headers());
+    let route = route.unwrap_or_else(|| "unmatched".to_owned());
     let span = tracing::info_span!(
         "request",
         request.id = id.to_str().unwrap_or_default(),
         request.method = %method,
         request.route = route,
+        trace_id = trace::id(&traced),
     );
     let uri = request.uri().clone();
     let mut response = if uri_len(&uri) > URI_LEN_MAX {
         refuse(&uri, uri_too_long())
     } else {
-        match app.tasks().spawn(next.run(request).instrument(span.clone())).await {
+        match app.tasks().spawn(next.run(request).instrument(span.clone()).with_context(traced.clone())).await
+        {
             Ok(response) => response,
             Err(panic) => {
                 metrics::counter!("cp_request_panics_total").increment(1);
@@ -65,6 +71,7 @@ pub async fn around(State(app): State<App>, mut request: Request, next: Next) ->
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     crate::metrics::request(&method, &route, response.status(), started.elapsed());
+    trace::answered(&traced, response.status());
     response
 }
 

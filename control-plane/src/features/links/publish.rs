@@ -18,6 +18,7 @@ mod sweep;
 
 use crate::app::App;
 use crate::redis::{Conn, Target};
+use crate::trace;
 use crate::workers::backoff::Backoff;
 use crate::workers::jobs::Turn;
 use queries::OutboxRow;
@@ -163,6 +164,7 @@ impl Publisher {
         tx: &mut PgConnection,
         conn: &mut Conn,
     ) -> Result<Turn, PublishError> {
+        let since = trace::now();
         let rows = queries::list_outbox(tx, OUTBOX_MAX).await?;
         let Some(oldest) = rows.iter().map(|row| row.created_at).min() else {
             return Ok(Turn::Idle);
@@ -191,6 +193,9 @@ impl Publisher {
         let newer = self.write_keys(conn, SET_IF_NEWER, &records).await?;
         self.append_changes(conn, &newer).await?;
         queries::delete_outbox(tx, &done).await?;
+        let counts =
+            [("affiliateos.changes", done.len() as u64), ("affiliateos.links", records.len() as u64)];
+        trace::batch("publish links", since, &counts, rows.iter().map(|row| row.trace_context.as_deref()));
         self.unfinished = unfinished;
         let all = done.len() == rows.len() && (rows.len() as i64) < OUTBOX_MAX;
         Ok(if all { Turn::Idle } else { Turn::Again })

@@ -4,6 +4,7 @@ use super::model::{ApprovalMode, Commission, CommissionType, Filter, Program, Se
 use crate::error::{Error, Result};
 use crate::money::Micros;
 use crate::page::{Page, Paged, REACH_MAX};
+use crate::trace;
 use chrono::{DateTime, Utc};
 use shared::click::ClassSet;
 use shared::id::{AgentId, ProgramId};
@@ -249,11 +250,14 @@ pub(crate) async fn update_status(
 
 /// Tells the publisher that every link of the program may have changed.
 pub(crate) async fn insert_outbox(conn: &mut PgConnection, id: ProgramId, now: DateTime<Utc>) -> Result<()> {
-    sqlx::query("INSERT INTO link_outbox (subject, subject_id, created_at) VALUES ('program', $1, $2)")
-        .bind(id)
-        .bind(now)
-        .execute(conn)
-        .await?;
+    sqlx::query(
+        "INSERT INTO link_outbox (subject, subject_id, created_at, trace_context) VALUES ('program', $1, $2, $3)",
+    )
+    .bind(id)
+    .bind(now)
+    .bind(trace::carried())
+    .execute(conn)
+    .await?;
     Ok(())
 }
 

@@ -21,6 +21,7 @@ pub use worker::{Worker, run};
 use super::event::EventType;
 use super::model::Outcome;
 use super::signing::{self, Secrets};
+use crate::trace;
 use crate::web::egress::{Egress, Failure};
 use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -55,6 +56,8 @@ pub(crate) struct Job {
     pub(crate) secret: Vec<u8>,
     pub(crate) previous_secret: Option<Vec<u8>>,
     pub(crate) payload: String,
+    /// What caused the event, where that was traced.
+    pub(crate) trace: Option<String>,
 }
 
 /// How a claimed delivery's try ended, as it is written down.
@@ -84,6 +87,8 @@ pub struct Target<'a> {
     pub event_type: EventType,
     /// The body.
     pub payload: Bytes,
+    /// Which try of the delivery it is, from 1.
+    pub attempt: i32,
 }
 
 /// How a try ended.
@@ -117,7 +122,8 @@ impl Ended {
 /// Signs and posts once.
 pub async fn attempt(egress: &Egress, clock: &dyn Clock, target: Target<'_>) -> Ended {
     let seconds = clock.now_ms().div_euclid(1000);
-    let headers = signing::headers(
+    let traced = trace::delivery(target.delivery, target.event, target.event_type.as_str(), target.attempt);
+    let mut headers = signing::headers(
         target.secrets,
         target.delivery,
         target.event,
@@ -125,6 +131,7 @@ pub async fn attempt(egress: &Egress, clock: &dyn Clock, target: Target<'_>) -> 
         seconds,
         &target.payload,
     );
+    trace::tell(&traced, &mut headers);
     let started = Instant::now();
     let answer = egress.post(target.url, headers, target.payload, TRY_FOR).await;
     let took = started.elapsed();
@@ -135,5 +142,6 @@ pub async fn attempt(egress: &Egress, clock: &dyn Clock, target: Target<'_>) -> 
         Err(Failure::NoConnection) => (Outcome::NoConnection, None, None),
         Err(Failure::NoAnswer) => (Outcome::NoAnswer, None, None),
     };
+    trace::tried(&traced, status, outcome.as_str());
     Ended { outcome, status, retry_after, took }
 }

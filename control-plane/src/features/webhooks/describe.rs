@@ -33,6 +33,11 @@ const HEADERS: &[(&str, bool, &str)] = &[
         true,
         "`v1,` and a base64 HMAC-SHA256 of id, timestamp and body; two of them for 24 hours after a change",
     ),
+    (
+        "traceparent",
+        false,
+        "The trace it belongs to (W3C Trace Context), where the service is traced; not signed",
+    ),
 ];
 
 impl EventType {

@@ -9,6 +9,7 @@ use super::model::{DELIVERY_FOR_MAX, KEPT_FOR};
 use super::queries;
 use crate::app::App;
 use crate::error::Result;
+use crate::trace;
 use crate::workers::jobs::Turn;
 use shared::Clock;
 use sqlx::PgConnection;
@@ -24,6 +25,7 @@ pub async fn advance(conn: &mut PgConnection, clock: &dyn Clock) -> Result<usize
     if !queries::try_lock_feed(conn).await? {
         return Ok(0);
     }
+    let since = trace::now();
     let mut events = queries::feed(conn, BATCH_MAX).await?;
     let fed = events.len();
     // Each side has a row of its own.
@@ -34,6 +36,11 @@ pub async fn advance(conn: &mut PgConnection, clock: &dyn Clock) -> Result<usize
         let subscribers = deliver::queries::list_subscribers(conn, &events).await?;
         if !subscribers.is_empty() {
             deliver::queries::insert_deliveries(conn, &subscribers, now + DELIVERY_FOR_MAX, now).await?;
+            for of_event in subscribers.chunk_by(|one, next| one.event_id == next.event_id) {
+                let event = &of_event[0];
+                let trace = event.trace_context.as_deref();
+                trace::queued(trace, event.event_id, &event.event_type, of_event.len(), since);
+            }
         }
     }
     Ok(fed)

@@ -4,6 +4,7 @@ use super::event::{Event, Suggested};
 use super::queries::{self, NewEvent};
 use super::wire::Head;
 use crate::error::{Error, Result};
+use crate::trace;
 use chrono::{DateTime, Utc};
 use shared::Clock;
 use shared::id::EventId;
@@ -64,5 +65,5 @@ async fn write(conn: &mut PgConnection, now: DateTime<Utc>, events: &[Event]) ->
         });
         metrics::counter!("cp_events_total", "type" => event_type.as_str()).increment(1);
     }
-    queries::insert_events(conn, &new, now).await
+    queries::insert_events(conn, &new, trace::carried().as_deref(), now).await
 }

@@ -39,6 +39,7 @@ pub(crate) struct NewEvent {
 pub(crate) async fn insert_events(
     conn: &mut PgConnection,
     new: &[NewEvent],
+    trace: Option<&str>,
     now: DateTime<Utc>,
 ) -> Result<()> {
     let ids: Vec<_> = new.iter().map(|event| event.id).collect();
@@ -54,8 +55,9 @@ pub(crate) async fn insert_events(
              SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $7) WITH ORDINALITY
                  AS new (id, type, object_id, sequence, first, second, payload, nth)),
          stored AS (
-             INSERT INTO events (id, type, object_id, sequence, agent_ids, payload, created_at)
-             SELECT id, type, object_id, sequence, array_remove(ARRAY[first, second], NULL), payload, $8 FROM new)
+             INSERT INTO events (id, type, object_id, sequence, agent_ids, payload, created_at, trace_context)
+             SELECT id, type, object_id, sequence, array_remove(ARRAY[first, second], NULL), payload, $8, $9
+               FROM new)
          INSERT INTO event_outbox (event_id) SELECT id FROM new ORDER BY nth",
     )
     .bind(ids)
@@ -66,6 +68,7 @@ pub(crate) async fn insert_events(
     .bind(second)
     .bind(payloads)
     .bind(now)
+    .bind(trace)
     .execute(conn)
     .await?;
     Ok(())

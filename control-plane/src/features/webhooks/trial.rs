@@ -78,6 +78,7 @@ pub async fn run(app: &App, trial: &Trial) -> Result<TestWebhookResponse> {
         event: trial.event,
         event_type: trial.event_type,
         payload: trial.payload.clone().into(),
+        attempt: 1,
     };
     let done = attempt(app.egress(), app.clock(), target).await;
     let payload = RawValue::from_string(trial.payload.clone()).map_err(Error::bug)?;

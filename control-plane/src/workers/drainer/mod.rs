@@ -34,6 +34,7 @@ pub mod source;
 use crate::app::App;
 use crate::features::clicks::partitions;
 use crate::redis::Target;
+use crate::trace;
 use crate::workers::backoff::Backoff;
 use batch::Item;
 use chrono::{DateTime, Utc};
@@ -392,12 +393,14 @@ async fn write(
     sorted: Sorted<'_>,
     now: DateTime<Utc>,
 ) -> Result<Committed, SinkError> {
-    let started = Instant::now();
+    let (started, since) = (Instant::now(), trace::now());
     let Sorted { items, origins, done } = sorted;
     let applied =
         if items.is_empty() { Applied::default() } else { sink.apply(&items, &origins, now).await? };
     if !entries.is_empty() {
         measure(entries, &applied, now.timestamp_millis(), started.elapsed());
+        let counts = [("affiliateos.frames", entries.len() as u64), ("affiliateos.clicks", applied.clicks)];
+        trace::batch("drain clicks", since, &counts, []);
     }
     Ok(Committed { applied, entries: entries.len(), done })
 }

@@ -3,8 +3,9 @@
 use super::{Job, Turn, queries};
 use crate::app::App;
 use crate::error::Result;
+use crate::trace::{self, FutureExt};
 use crate::workers::backoff::{Backoff, jittered};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const FAILED_MIN: Duration = Duration::from_millis(200);
 const FAILED_MAX: Duration = Duration::from_secs(30);
@@ -20,7 +21,11 @@ async fn keep_running(app: App, job: &'static Job) {
     let stop = app.tasks().clone();
     let mut failed = Backoff::new(FAILED_MIN, FAILED_MAX);
     while !stop.is_stopping() {
-        let pause = match turn(&app, job).await {
+        let (traced, started) = (trace::job(job.name), Instant::now());
+        let turned = turn(&app, job).with_context(traced.clone()).await;
+        let idle = matches!(turned, Ok(Turn::Idle));
+        trace::turned(&traced, idle, turned.is_err(), started.elapsed());
+        let pause = match turned {
             Ok(Turn::Again) => {
                 failed.reset();
                 continue;

@@ -76,6 +76,7 @@ impl TestApp {
             drain_seconds: 5,
             log: "warn".to_owned(),
             log_format: LogFormat::Text,
+            tracing: None,
         };
         change(&mut config);
         shared::telemetry::init(config.log_format, &config.log).unwrap();

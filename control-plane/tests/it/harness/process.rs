@@ -17,6 +17,7 @@ const SECRET: [u8; 32] = [42; 32];
 pub(crate) struct Process {
     child: Child,
     said: Value,
+    before: Vec<Value>,
 }
 
 impl Process {
@@ -59,10 +60,10 @@ impl Process {
         let mut child = child.kill_on_drop(true).spawn().expect("the program starts");
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let said = tokio::time::timeout(PATIENCE, line_with(&mut lines, message)).await;
-        let said = said.unwrap_or_else(|_| panic!("it does not say `{message}`"));
+        let (said, before) = said.unwrap_or_else(|_| panic!("it does not say `{message}`"));
         // What it says later must not fill the pipe.
         tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-        Self { child, said }
+        Self { child, said, before }
     }
 
     /// Host and port it listens on.
@@ -78,6 +79,21 @@ impl Process {
     /// Where it serves.
     pub(crate) fn origin(&self) -> String {
         format!("http://{}", self.addr())
+    }
+
+    /// Host and port of its metrics.
+    pub(crate) fn admin(&self) -> &str {
+        let line = self.before.iter().find(|line| line["message"] == "admin listens");
+        line.and_then(|line| line["addr"].as_str()).expect("it says where its metrics are")
+    }
+
+    /// Asks it to stop, and waits until it has ended well.
+    pub(crate) async fn stop(&mut self) {
+        let id = self.child.id().expect("it runs").to_string();
+        let asked = Command::new("kill").args(["-TERM", &id]).status().await.unwrap();
+        assert!(asked.success());
+        let ended = tokio::time::timeout(PATIENCE, self.child.wait()).await;
+        assert!(ended.expect("it ends").unwrap().success());
     }
 
     /// `kill -9`, and waits until it is gone: no handler runs, nothing is flushed.
@@ -96,12 +112,13 @@ pub(super) fn settings(command: &mut Command, redis_url: &str, redis_prefix: &st
         .env("AOS_LOG_FORMAT", "json");
 }
 
-async fn line_with(lines: &mut Lines<BufReader<ChildStderr>>, message: &str) -> Value {
+async fn line_with(lines: &mut Lines<BufReader<ChildStderr>>, message: &str) -> (Value, Vec<Value>) {
     let mut said = Vec::new();
     while let Some(line) = lines.next_line().await.unwrap() {
         let parsed: Value = serde_json::from_str(&line).unwrap_or_default();
         if parsed["message"] == message {
-            return parsed;
+            let before = said.iter().filter_map(|line: &String| serde_json::from_str(line).ok());
+            return (parsed, before.collect());
         }
         said.push(line);
     }

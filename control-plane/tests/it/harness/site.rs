@@ -71,10 +71,15 @@ impl Site {
 
     /// A client of a started control plane.
     pub(crate) fn client(running: &Process, key: Option<&str>) -> Client {
+        Self::client_at(&running.origin(), key)
+    }
+
+    /// A client of what serves at this origin.
+    pub(crate) fn client_at(origin: &str, key: Option<&str>) -> Client {
         // A second installation is refused and changes nothing.
         rustls::crypto::ring::default_provider().install_default().ok();
         let http = reqwest::Client::builder().no_proxy().build().unwrap();
-        Client::new(http, running.origin(), key.map(str::to_owned))
+        Client::new(http, origin.to_owned(), key.map(str::to_owned))
     }
 
     /// Signs an agent up on it.

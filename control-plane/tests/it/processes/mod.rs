@@ -1,6 +1,7 @@
-//! The real programs in processes of their own: killed in the middle, taken on the documented tour, and
-//! put behind a pooler.
+//! The real programs in processes of their own: killed in the middle, taken on the documented tour,
+//! put behind a pooler, and traced.
 
 mod crash;
 mod pooler;
 mod tour;
+mod traces;

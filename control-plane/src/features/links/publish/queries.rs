@@ -18,13 +18,16 @@ pub(super) struct OutboxRow {
     pub(super) subject: String,
     pub(super) subject_id: Uuid,
     pub(super) created_at: chrono::DateTime<chrono::Utc>,
+    pub(super) trace_context: Option<String>,
 }
 
 pub(super) async fn list_outbox(conn: &mut PgConnection, limit: i64) -> Result<Vec<OutboxRow>> {
-    sqlx::query_as("SELECT id, subject, subject_id, created_at FROM link_outbox ORDER BY id LIMIT $1")
-        .bind(limit)
-        .fetch_all(conn)
-        .await
+    sqlx::query_as(
+        "SELECT id, subject, subject_id, created_at, trace_context FROM link_outbox ORDER BY id LIMIT $1",
+    )
+    .bind(limit)
+    .fetch_all(conn)
+    .await
 }
 
 pub(super) async fn delete_outbox(conn: &mut PgConnection, ids: &[i64]) -> Result<()> {

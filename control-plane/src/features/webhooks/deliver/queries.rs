@@ -17,6 +17,7 @@ pub(crate) struct SubscriberRow {
     pub(crate) agent_id: AgentId,
     pub(crate) event_id: EventId,
     pub(crate) event_type: String,
+    pub(crate) trace_context: Option<String>,
 }
 
 /// Who is to be told of these events, in their order: active endpoints of agents on Pro. They stay active
@@ -26,7 +27,8 @@ pub(crate) async fn list_subscribers(
     events: &[EventId],
 ) -> Result<Vec<SubscriberRow>> {
     Ok(sqlx::query_as(
-        "SELECT endpoints.id AS endpoint_id, endpoints.agent_id, events.id AS event_id, events.type AS event_type
+        "SELECT endpoints.id AS endpoint_id, endpoints.agent_id, events.id AS event_id, events.type AS event_type,
+                events.trace_context
            FROM events
            JOIN webhook_endpoints AS endpoints
              ON endpoints.agent_id = ANY(events.agent_ids) AND events.type = ANY(endpoints.events)
@@ -197,6 +199,7 @@ struct ClaimedRow {
     previous_secret: Option<Vec<u8>>,
     event_type: String,
     payload: String,
+    trace_context: Option<String>,
 }
 
 /// Starts deliveries: for each turn the oldest of as many endpoints as its quota allows, at most
@@ -272,7 +275,7 @@ pub(crate) async fn claim(
          RETURNING delivery.id, delivery.agent_id, delivery.endpoint_id, delivery.event_id, delivery.state,
                    delivery.attempts, delivery.round, delivery.created_at, endpoint.url, endpoint.secret,
                    CASE WHEN endpoint.previous_secret_until > $7 THEN endpoint.previous_secret END AS previous_secret,
-                   event.type AS event_type, event.payload",
+                   event.type AS event_type, event.payload, event.trace_context",
     )
     .bind(agents)
     .bind(behind)
@@ -303,6 +306,7 @@ impl TryFrom<ClaimedRow> for Job {
             secret: row.secret,
             previous_secret: row.previous_secret,
             payload: row.payload,
+            trace: row.trace_context,
         })
     }
 }

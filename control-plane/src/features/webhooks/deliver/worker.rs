@@ -12,6 +12,7 @@ use crate::features::webhooks::deliveries;
 use crate::features::webhooks::feed;
 use crate::features::webhooks::model::{FAILING_FOR_MAX, Outcome, PausedBecause, Status};
 use crate::features::webhooks::signing::{Secrets, SigningSecret};
+use crate::trace::{self, FutureExt};
 use chrono::{DateTime, Utc};
 use shared::id::{AgentId, WebhookId};
 use std::collections::{BTreeMap, HashMap};
@@ -203,8 +204,9 @@ async fn send_once(app: &App, job: &Job) -> Ended {
         event: job.event,
         event_type: job.event_type,
         payload: job.payload.clone().into(),
+        attempt: job.attempt,
     };
-    attempt(app.egress(), app.clock(), target).await
+    attempt(app.egress(), app.clock(), target).with_context(trace::continued(job.trace.as_deref())).await
 }
 
 /// Writes results until nobody sends any more.
