@@ -10,9 +10,11 @@ use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, Span};
 use prost::Message;
 use serde_json::{Value, json};
 use sqlx::{Connection, PgConnection};
+use std::time::Duration;
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 const CALLER: &str = "00f067aa0ba902b7";
+const PATIENCE: Duration = Duration::from_secs(30);
 /// The caller has not sampled it.
 const FROM_CALLER: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00";
 
@@ -254,14 +256,13 @@ async fn spans_that_nobody_takes_are_counted() {
     scene.sale(&[]).await;
     hook.wait_for(1).await;
     let admin = Site::client_at(&format!("http://{}", running.admin()), None);
-    loop {
-        let metrics = admin.get("/metrics").await.text;
+    let counted = async {
         let dropped = "cp_spans_dropped_total{because=\"not_taken\"}";
-        if metrics.lines().any(|line| line.starts_with(dropped)) {
-            break;
+        while !admin.get("/metrics").await.text.lines().any(|line| line.starts_with(dropped)) {
+            tokio::task::yield_now().await;
         }
-        tokio::task::yield_now().await;
-    }
+    };
+    tokio::time::timeout(PATIENCE, counted).await.expect("they are counted");
     running.stop().await;
 }
 
