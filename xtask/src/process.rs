@@ -164,7 +164,8 @@ impl RunDir {
             .stderr(log);
         let child = command.spawn().with_context(|| format!("cannot start {}", spec.name))?;
         let pid = child.id();
-        let born = birth(pid).with_context(|| format!("{} ended at once", spec.name))?;
+        // It may have ended already, but is not waited for yet: a zombie has a birth, too.
+        let born = born(pid, true).with_context(|| format!("/proc does not know {}", spec.name))?;
         Ok(Process { name: spec.name.to_owned(), pid, birth: born, run: self.clone(), child: Some(child) })
     }
 }
@@ -301,18 +302,22 @@ pub fn wait_group_while(
 
 /// What tells a process from a later one with the same id; `None` when it is gone or a zombie.
 pub fn birth(pid: u32) -> Option<String> {
+    born(pid, false)
+}
+
+fn born(pid: u32, zombies_too: bool) -> Option<String> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    let started = start_ticks(&stat)?;
+    let started = start_ticks(&stat, zombies_too)?;
     let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
     Some(format!("{} {started}", boot.trim()))
 }
 
-/// Field 22 of `/proc/PID/stat`, unless field 3 says the process has ended.
-fn start_ticks(stat: &str) -> Option<&str> {
+/// Field 22 of `/proc/PID/stat`, unless field 3 says the process has ended and that matters.
+fn start_ticks(stat: &str, zombies_too: bool) -> Option<&str> {
     // The name in field 2 may hold spaces and parentheses of its own.
     let (_, fields) = stat.rsplit_once(") ")?;
     let mut fields = fields.split(' ');
-    if matches!(fields.next()?, "Z" | "X") {
+    if matches!(fields.next()?, "Z" | "X") && !zombies_too {
         return None;
     }
     fields.nth(18)
@@ -368,9 +373,10 @@ mod tests {
     #[test]
     fn start_ticks_survive_odd_names_and_skip_zombies() {
         let rest = "1 1 1 0 -1 4194304 0 0 0 0 0 0 0 0 20 0 1 0 777 1000";
-        assert_eq!(start_ticks(&format!("5 (a) b (c)) S {rest}")), Some("777"));
-        assert_eq!(start_ticks(&format!("5 (a) Z {rest}")), None);
-        assert_eq!(start_ticks("nonsense"), None);
+        assert_eq!(start_ticks(&format!("5 (a) b (c)) S {rest}"), false), Some("777"));
+        assert_eq!(start_ticks(&format!("5 (a) Z {rest}"), false), None);
+        assert_eq!(start_ticks(&format!("5 (a) Z {rest}"), true), Some("777"), "until it is waited for");
+        assert_eq!(start_ticks("nonsense", true), None);
     }
 
     #[test]
