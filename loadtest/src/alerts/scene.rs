@@ -174,6 +174,25 @@ impl Scene {
         }
     }
 
+    /// Does something again and again until an alert fires.
+    pub(super) async fn fires_while<F>(
+        &mut self,
+        alert: &str,
+        every: Duration,
+        mut act: impl FnMut() -> F,
+    ) -> anyhow::Result<()>
+    where
+        F: Future<Output = anyhow::Result<()>>,
+    {
+        let deadline = Instant::now() + FIRES_FOR;
+        while !self.has_fired(alert) {
+            ensure!(Instant::now() < deadline, "{alert} did not fire");
+            act().await?;
+            tokio::time::sleep(every).await;
+        }
+        self.fires(&[alert]).await
+    }
+
     /// The cause of these is no more.
     pub(super) fn mended(&mut self, alerts: &[&str]) {
         for row in self.rows.iter_mut().filter(|row| alerts.contains(&row.alert)) {
