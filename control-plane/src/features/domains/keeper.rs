@@ -4,12 +4,13 @@
 //! lease ends. What takes long (the DNS, the ACME server) happens outside of transactions. Limits: [`CLAIMS`] look-ups
 //! and [`CERTIFICATES`] orders at a time in a process.
 
+mod queries;
+
 use super::acme::{Begun, Client, Issued, Refused};
 use super::dns::{self, Seen};
 use super::model::{self, Domain, GRACE, Problem, Status};
 use super::ops;
 use super::publish::storage_key;
-use super::queries::{self, Due, NewCertificate};
 use crate::app::App;
 use crate::config::AcmeSettings;
 use crate::error::Result;
@@ -17,6 +18,7 @@ use crate::seal;
 use crate::workers::jobs::Turn;
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::future::join_all;
+use queries::{Due, NewCertificate};
 use sqlx::Acquire;
 use zeroize::Zeroizing;
 

@@ -2,6 +2,7 @@
 
 use super::destination::{self, Destination};
 use super::model::{Counts, Link};
+use super::publish::{Subject, announce};
 use super::queries::{self, NewLink};
 use super::wire::{CreateLinkRequest, UpdateLinkRequest};
 use crate::error::{Code, Error, Result};
@@ -81,7 +82,7 @@ pub async fn create_link(
             break id;
         }
     };
-    queries::insert_outbox(conn, id, now).await?;
+    announce(conn, Subject::Link(id), now).await?;
     queries::find_link(conn, id).await?.ok_or_else(missing)
 }
 
@@ -118,7 +119,7 @@ pub async fn attribution_link(
         .await?
         .ok_or_else(|| Error::bug(anyhow::anyhow!("a random link key is taken")))?;
     queries::mark_attribution(conn, id).await?;
-    queries::insert_outbox(conn, id, now).await?;
+    announce(conn, Subject::Link(id), now).await?;
     Ok(key)
 }
 
@@ -183,7 +184,7 @@ pub async fn update_link(
     let labels = (sub_id.as_deref(), custom_domain.as_deref());
     queries::update_link(conn, link.id, destination.as_ref(), labels, now).await?;
     if moved {
-        queries::insert_outbox(conn, link.id, now).await?;
+        announce(conn, Subject::Link(link.id), now).await?;
     }
     queries::find_link(conn, link.id).await?.ok_or_else(missing)
 }
@@ -192,7 +193,7 @@ pub async fn update_link(
 pub async fn delete_link(conn: &mut PgConnection, clock: &dyn Clock, link: &Link) -> Result<()> {
     let now = clock.now();
     queries::delete_link(conn, link.id, now).await?;
-    queries::insert_outbox(conn, link.id, now).await
+    announce(conn, Subject::Link(link.id), now).await
 }
 
 /// A page of a partnership's links.

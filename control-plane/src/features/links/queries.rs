@@ -6,7 +6,6 @@ use crate::error::Result;
 use crate::features::partnerships::model::Status as PartnershipStatus;
 use crate::features::programs::model::Status as ProgramStatus;
 use crate::page::{Page, Paged, REACH_MAX};
-use crate::trace;
 use chrono::{DateTime, Utc};
 use shared::LinkKey;
 use shared::click::ClickClass;
@@ -234,19 +233,6 @@ pub(crate) async fn delete_link(conn: &mut PgConnection, id: LinkId, now: DateTi
         .bind(now)
         .execute(conn)
         .await?;
-    Ok(())
-}
-
-/// Tells the publisher that a link changed.
-pub(crate) async fn insert_outbox(conn: &mut PgConnection, id: LinkId, now: DateTime<Utc>) -> Result<()> {
-    sqlx::query(
-        "INSERT INTO link_outbox (subject, subject_id, created_at, trace_context) VALUES ('link', $1, $2, $3)",
-    )
-    .bind(id)
-    .bind(now)
-    .bind(trace::carried())
-    .execute(conn)
-    .await?;
     Ok(())
 }
 

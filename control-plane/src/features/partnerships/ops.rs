@@ -3,6 +3,7 @@
 use super::model::{Filter, Partnership, Side, Status};
 use super::queries::{self, NewPartnership};
 use crate::error::{Code, Error, Result};
+use crate::features::links::publish::{Subject, announce};
 use crate::features::programs::model::{ApprovalMode, Program, Status as ProgramStatus};
 use crate::features::webhooks::{self, event::Event};
 use crate::page::{Page, Paged};
@@ -128,10 +129,22 @@ pub async fn set_status(
     to: Status,
 ) -> Result<Partnership> {
     let next = partnership.step(to)?;
-    queries::update_status(conn, partnership.id, next, clock.now()).await?;
+    move_to(conn, clock, partnership.id, next).await?;
     let partnership = load(conn, partnership.id).await?;
     tell_approved(conn, clock, &partnership).await?;
     Ok(partnership)
+}
+
+/// Writes the new status, and tells edges.
+async fn move_to(
+    conn: &mut PgConnection,
+    clock: &dyn Clock,
+    id: PartnershipId,
+    status: Status,
+) -> Result<()> {
+    let now = clock.now();
+    queries::update_status(conn, id, status, now).await?;
+    announce(conn, Subject::Partnership(id), now).await
 }
 
 /// Cancels every partnership of an agent, on either side of it, as cancelling each would.
@@ -139,7 +152,7 @@ pub async fn cancel_all_of(conn: &mut PgConnection, clock: &dyn Clock, agent: Ag
     for id in queries::list_live_ids(conn, agent).await? {
         let Some(partnership) = queries::lock_partnership(conn, id).await? else { continue };
         if partnership.status != Status::Cancelled {
-            queries::update_status(conn, id, Status::Cancelled, clock.now()).await?;
+            move_to(conn, clock, id, Status::Cancelled).await?;
         }
     }
     Ok(())

@@ -4,7 +4,6 @@ use super::model::{Filter, Partnership, Status};
 use crate::error::Result;
 use crate::features::programs::model::{Commission, CommissionType, Status as ProgramStatus};
 use crate::page::{Page, Paged, REACH_MAX};
-use crate::trace;
 use chrono::{DateTime, Utc};
 use shared::id::{AgentId, PartnershipId, ProgramId};
 use sqlx::PgConnection;
@@ -175,14 +174,6 @@ pub(crate) async fn update_status(
     .bind(id)
     .bind(status)
     .bind(now)
-    .execute(&mut *conn)
-    .await?;
-    sqlx::query(
-        "INSERT INTO link_outbox (subject, subject_id, created_at, trace_context) VALUES ('partnership', $1, $2, $3)",
-    )
-    .bind(id)
-    .bind(now)
-    .bind(trace::carried())
     .execute(conn)
     .await?;
     Ok(())

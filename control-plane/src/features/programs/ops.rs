@@ -5,6 +5,7 @@ use super::model::{Filter, Program, Settings, Status};
 use super::queries;
 use super::wire::{CreateProgramRequest, UpdateProgramRequest};
 use crate::error::{Error, Result};
+use crate::features::links::publish::{Subject, announce};
 use crate::page::{Page, Paged};
 use shared::Clock;
 use shared::id::{AgentId, ProgramId};
@@ -69,7 +70,7 @@ pub async fn update_program(
     let (rules, old_rules) = (settings.host_rules(), old.host_rules());
     let moved = rules != old_rules && queries::apply_host_rules(conn, program.id, &rules, now).await? > 0;
     if moved || old.differs_at_the_edge(&settings) {
-        queries::insert_outbox(conn, program.id, now).await?;
+        announce(conn, Subject::Program(program.id), now).await?;
     }
     load_program(conn, program.id).await
 }
@@ -98,7 +99,7 @@ async fn set_status(
 ) -> Result<Program> {
     let now = clock.now();
     queries::update_status(conn, program.id, status, now).await?;
-    queries::insert_outbox(conn, program.id, now).await?;
+    announce(conn, Subject::Program(program.id), now).await?;
     Ok(Program { status, updated_at: now, ..program })
 }
 
@@ -144,12 +145,12 @@ async fn end(conn: &mut PgConnection, clock: &dyn Clock, program: &Program) -> R
     if queries::has_conversions(conn, program.id).await? {
         if program.status != Status::Archived {
             queries::update_status(conn, program.id, Status::Archived, now).await?;
-            queries::insert_outbox(conn, program.id, now).await?;
+            announce(conn, Subject::Program(program.id), now).await?;
         }
         return Ok(End::Archived);
     }
     queries::delete_program(conn, program.id, now).await?;
-    queries::insert_outbox(conn, program.id, now).await?;
+    announce(conn, Subject::Program(program.id), now).await?;
     Ok(End::Deleted)
 }
 

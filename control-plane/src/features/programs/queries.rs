@@ -4,7 +4,6 @@ use super::model::{ApprovalMode, Commission, CommissionType, Filter, Program, Se
 use crate::error::{Error, Result};
 use crate::money::Micros;
 use crate::page::{Page, Paged, REACH_MAX};
-use crate::trace;
 use chrono::{DateTime, Utc};
 use shared::click::ClassSet;
 use shared::id::{AgentId, ProgramId};
@@ -245,19 +244,6 @@ pub(crate) async fn update_status(
         .bind(now)
         .execute(conn)
         .await?;
-    Ok(())
-}
-
-/// Tells the publisher that every link of the program may have changed.
-pub(crate) async fn insert_outbox(conn: &mut PgConnection, id: ProgramId, now: DateTime<Utc>) -> Result<()> {
-    sqlx::query(
-        "INSERT INTO link_outbox (subject, subject_id, created_at, trace_context) VALUES ('program', $1, $2, $3)",
-    )
-    .bind(id)
-    .bind(now)
-    .bind(trace::carried())
-    .execute(conn)
-    .await?;
     Ok(())
 }
 

@@ -21,6 +21,24 @@ pub(super) struct OutboxRow {
     pub(super) trace_context: Option<String>,
 }
 
+pub(super) async fn insert_outbox(
+    conn: &mut PgConnection,
+    (subject, subject_id): (&str, Uuid),
+    trace_context: Option<String>,
+    now: chrono::DateTime<chrono::Utc>,
+) -> Result<()> {
+    sqlx::query(
+        "INSERT INTO link_outbox (subject, subject_id, created_at, trace_context) VALUES ($1, $2, $3, $4)",
+    )
+    .bind(subject)
+    .bind(subject_id)
+    .bind(now)
+    .bind(trace_context)
+    .execute(conn)
+    .await
+    .map(drop)
+}
+
 pub(super) async fn list_outbox(conn: &mut PgConnection, limit: i64) -> Result<Vec<OutboxRow>> {
     sqlx::query_as(
         "SELECT id, subject, subject_id, created_at, trace_context FROM link_outbox ORDER BY id LIMIT $1",
@@ -69,7 +87,12 @@ pub(super) struct LinkRow {
     pub(super) click_id_param: Option<String>,
 }
 
-/// Keys of links, a page in the order of the keys: `None` for all links.
+/// Keys of these links.
+pub(super) async fn find_keys(conn: &mut PgConnection, ids: &[Uuid]) -> Result<Vec<i64>> {
+    sqlx::query_scalar("SELECT key FROM links WHERE id = ANY ($1)").bind(ids).fetch_all(conn).await
+}
+
+/// Keys of the links of a partnership or a program, a page in the order of the keys: `None` for all links.
 pub(super) async fn list_keys(
     conn: &mut PgConnection,
     of: Option<(&str, Uuid)>,
@@ -82,13 +105,6 @@ pub(super) async fn list_keys(
             sqlx::query_scalar("SELECT key FROM links WHERE key > $1 ORDER BY key LIMIT $2")
                 .bind(after)
                 .bind(limit)
-                .fetch_all(conn)
-                .await
-        }
-        Some(("link", id)) => {
-            sqlx::query_scalar("SELECT key FROM links WHERE id = $1 AND key > $2")
-                .bind(id)
-                .bind(after)
                 .fetch_all(conn)
                 .await
         }
