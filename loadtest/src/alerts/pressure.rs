@@ -17,10 +17,10 @@ const FRAMES: u64 = 2_000;
 /// Frames sent at once.
 const BURST: u64 = 100;
 /// More than the smallest map has room for, and how many come on top at a time.
-const LINKS: i64 = 120_000;
-const LINKS_AT_ONCE: i64 = 1_000;
-/// Publishing so many takes a build without optimisation minutes.
-const FULL_WITHIN: Duration = Duration::from_mins(4);
+const LINKS: i64 = 40_000;
+const LINKS_AT_ONCE: i64 = 500;
+/// Publishing so many takes a build without optimisation most of a minute.
+const FULL_WITHIN: Duration = Duration::from_mins(2);
 /// The job that asks for certificates has its turn within this.
 const FAILS_WITHIN: Duration = Duration::from_mins(1);
 /// Callers of one wallet at a time.
@@ -159,7 +159,7 @@ async fn make_links(database: PgPool, partnership: String, links: i64) -> anyhow
                      INSERT INTO links (id, key, token, partnership_id, program_id, affiliate_id, advertiser_id,
                                         destination_url, created_at, updated_at, host)
                      SELECT gen_random_uuid(), hashtextextended(gen_random_uuid()::TEXT, 0), gen_random_uuid()::TEXT, id,
-                            program_id, affiliate_id, advertiser_id, 'https://shop.example/p/' || n, now(), now(),
+                            program_id, affiliate_id, advertiser_id, 'https://shop.example/p/' || n || '?note=' || repeat('x', 300), now(), now(),
                             'shop.example'
                        FROM partnerships, generate_series(1, $2) AS n
                       WHERE id = $1::UUID
