@@ -30,6 +30,11 @@ pub(crate) fn build_edge() -> anyhow::Result<PathBuf> {
     Ok(folder)
 }
 
+/// Builds `payouts-evm` alone.
+pub(crate) fn build_payouts() -> anyhow::Result<()> {
+    build_one("payouts-evm", &built_as()?.1)
+}
+
 /// Builds the edge alone with another profile than this program's.
 pub(crate) fn build_edge_as(profile: &str) -> anyhow::Result<PathBuf> {
     build_one("tracker-edge", profile)?;

@@ -6,6 +6,7 @@ use serde_json::json;
 
 use crate::interrupt::Interrupt;
 use crate::layout::Layout;
+use crate::peers;
 use crate::progress::say;
 use crate::servers::{self, Programs, attackers, faketime, monitors, rivals, valgrind};
 
@@ -27,6 +28,9 @@ pub struct Args {
     /// Also unpack Prometheus, the exporters and PgBouncer.
     #[arg(long)]
     monitors: bool,
+    /// Also install the third-party programs of `peers/`.
+    #[arg(long)]
+    peers: bool,
 }
 
 /// Prints where the servers' programs are, where their data may go and which account runs them.
@@ -34,6 +38,10 @@ pub fn print(args: Args, servers: &servers::Args, layout: &Layout, interrupt: &I
     let programs = Programs::ready(servers, layout, interrupt)?;
     let rivals = args.rivals.then(|| rivals::ready(servers, layout, interrupt)).transpose()?;
     let monitors = args.monitors.then(|| monitors::ready(servers, layout, interrupt)).transpose()?;
+    let peers = args
+        .peers
+        .then(|| peers::ready(servers.no_install, &servers.path, layout, interrupt))
+        .transpose()?;
     let valgrind = args.valgrind.then(|| valgrind::ready(servers, layout, interrupt)).transpose()?;
     let account = layout.account.as_ref();
     let lab = json!({
@@ -44,6 +52,7 @@ pub fn print(args: Args, servers: &servers::Args, layout: &Layout, interrupt: &I
         "rivals": rivals,
         "valgrind": valgrind,
         "monitors": monitors,
+        "peers": peers,
         "home": layout.home,
         "uid": account.map(|account| account.uid),
         "gid": account.map(|account| account.gid),

@@ -2,7 +2,7 @@
 
 use super::answers::Answers;
 use super::scene::Scene;
-use crate::api::Api;
+use crate::api::{Api, text};
 use crate::stack::ground::free_ports;
 use crate::stack::local;
 use anyhow::{Context, ensure};
@@ -86,14 +86,13 @@ pub(super) async fn payments(scene: &mut Scene) -> anyhow::Result<()> {
     let http = reqwest::Client::builder().no_proxy().build()?;
     let forged = format!("t={},v1={}", seconds(), "0".repeat(64));
     http.post(&url).header("stripe-signature", forged).body("{}").send().await?;
-    let at = seconds();
-    let signed = sign(scene, &format!("{at}.no event")).await?;
-    let header = format!("t={at},v1={signed}");
-    let reply = http.post(&url).header("stripe-signature", header).body("no event").send().await?;
-    ensure!(reply.status().as_u16() == 400, "a signed event that is none was answered {}", reply.status());
+    let status = deliver(scene, &http, &url, "no event").await?;
+    ensure!(status == 400, "a signed event that is none was answered {status}");
     scene.fires(&["PaymentEventsForged", "PaymentsDoNotFit"]).await?;
     scene.mended(&["PaymentEventsForged", "PaymentsDoNotFit"]);
-    let payer = Api::new(&format!("http://{api}"))?.with_key(scene.cast.advertiser.key().unwrap_or_default());
+    let at_second = Api::new(&format!("http://{api}"))?;
+    paid_when_over(scene, &at_second, &http, &url).await?;
+    let payer = at_second.with_key(scene.cast.advertiser.key().unwrap_or_default());
     until_it_fires(scene, "PaymentProviderAway", || {
         let payer = payer.clone();
         async move {
@@ -106,6 +105,49 @@ pub(super) async fn payments(scene: &mut Scene) -> anyhow::Result<()> {
     // Left running until what was counted is over: series that vanish would end the alerts as well.
     scene.keep(program);
     Ok(())
+}
+
+/// Somebody asks for Pro by card, hears nothing, cancels, and pays after all: the provider had made the page.
+async fn paid_when_over(
+    scene: &mut Scene,
+    api: &Api,
+    http: &reqwest::Client,
+    url: &str,
+) -> anyhow::Result<()> {
+    let (payer, _) = scene.stack.api()?.sign_up("Second thoughts").await?;
+    let payer = api.with_key(payer.key().unwrap_or_default());
+    let answer = payer.ask("POST", "/api/subscription/pro", Some(json!({}))).await;
+    let (status, body) = answer.context("no answer")?;
+    ensure!(status == 503, "without its provider Pro by card was answered {status}: {body}");
+    let subscription = text(&payer.call("DELETE", "/api/subscription", None).await?, "id")?;
+    let database = scene.database().await?;
+    Scene::until("there is nothing left to tell the provider", CAUSED_FOR, || async {
+        let told = "SELECT provider_wish IS NULL FROM subscriptions WHERE id = $1::UUID";
+        Ok(sqlx::query_scalar(told).bind(&subscription).fetch_one(&database).await?)
+    })
+    .await?;
+    let at = seconds();
+    let invoice = json!({
+        "id": "in_alerts", "object": "invoice", "amount_paid": 9_900, "currency": "usd",
+        "parent": {"type": "subscription_details", "subscription_details": {
+            "subscription": "sub_alerts", "metadata": {"subscription_id": subscription}}},
+        "lines": {"data": [{"period": {"start": at, "end": at + 30 * 86_400}}]},
+    });
+    let event = json!({"id": "evt_alerts", "object": "event", "type": "invoice.paid", "created": at,
+                       "livemode": false, "data": {"object": invoice}});
+    let status = deliver(scene, http, url, &event.to_string()).await?;
+    ensure!(status == 200, "a paid invoice was answered {status}");
+    scene.fires(&["MoneyToGiveBack"]).await?;
+    scene.mended(&["MoneyToGiveBack"]);
+    Ok(())
+}
+
+/// Sends a body as Stripe does, signed; gives the answer's status.
+async fn deliver(scene: &Scene, http: &reqwest::Client, url: &str, body: &str) -> anyhow::Result<u16> {
+    let at = seconds();
+    let header = format!("t={at},v1={}", sign(scene, &format!("{at}.{body}")).await?);
+    let reply = http.post(url).header("stripe-signature", header).body(body.to_owned()).send().await?;
+    Ok(reply.status().as_u16())
 }
 
 fn seconds() -> u64 {

@@ -141,6 +141,7 @@ impl Scene {
     /// Watches nothing but what runs for the whole run: a cause that failed leaves others behind.
     pub(super) fn tidy(&mut self) -> anyhow::Result<()> {
         self.watch.only(self.stack.edge.admin(), self.stack.control_plane.admin())?;
+        self.watch.payouts(None)?;
         self.watch_others(true)
     }
 

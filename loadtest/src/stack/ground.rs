@@ -27,6 +27,8 @@ pub(crate) struct Lab {
     pub(crate) rivals: Option<PathBuf>,
     /// The folder Prometheus and the exporters were unpacked in, if asked for.
     pub(crate) monitors: Option<PathBuf>,
+    /// The folder of the third-party programs, if asked for.
+    pub(crate) peers: Option<PathBuf>,
     home: PathBuf,
     account: Option<(u32, u32)>,
 }
@@ -55,6 +57,7 @@ impl Lab {
             valgrind: lab["valgrind"].as_str().map(PathBuf::from),
             rivals: lab["rivals"].as_str().map(PathBuf::from),
             monitors: lab["monitors"].as_str().map(PathBuf::from),
+            peers: lab["peers"].as_str().map(PathBuf::from),
             home: path("home")?,
             account: number("uid").zip(number("gid")),
         })

@@ -7,8 +7,16 @@ use control_plane::features::payouts::usdc::worker::Did;
 use serde_json::{Value, json};
 use shared::id::PayoutId;
 
-const NOTHING: Did =
-    Did { elsewhere: false, signed: 0, replaced: 0, sent: 0, reorganised: 0, settled: 0, failed: 0 };
+const NOTHING: Did = Did {
+    elsewhere: false,
+    signed: 0,
+    replaced: 0,
+    sent: 0,
+    reorganised: 0,
+    settled: 0,
+    failed: 0,
+    alarmed: 0,
+};
 const SIGNED: Did = Did { signed: 1, sent: 1, ..NOTHING };
 const SETTLED: Did = Did { settled: 1, ..NOTHING };
 
@@ -231,6 +239,7 @@ async fn a_nonce_that_somebody_else_used_is_given_up_only_by_hand_and_when_final
     turn(&worker, Did { sent: 1, ..NOTHING }).await;
     assert!(worker.abandon(payout).await.is_err(), "one block deep");
     world.chain.mine(CONFIRMATIONS).await;
+    turn(&worker, Did { sent: 1, alarmed: 1, ..NOTHING }).await;
     assert_eq!(world.status(&id).await, "processing", "nothing is decided by what is missing");
     worker.abandon(payout).await.unwrap();
     assert_eq!(world.status(&id).await, "failed");

@@ -9,8 +9,16 @@ use payouts_evm::evm::Evm;
 use payouts_evm::rpc::Rpc;
 use serde_json::{Value, json};
 
-const NOTHING: Did =
-    Did { elsewhere: false, signed: 0, replaced: 0, sent: 0, reorganised: 0, settled: 0, failed: 0 };
+const NOTHING: Did = Did {
+    elsewhere: false,
+    signed: 0,
+    replaced: 0,
+    sent: 0,
+    reorganised: 0,
+    settled: 0,
+    failed: 0,
+    alarmed: 0,
+};
 
 #[tokio::test]
 async fn a_payout_arrives_as_the_chains_own_balance_shows() {

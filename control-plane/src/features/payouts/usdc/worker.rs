@@ -44,6 +44,8 @@ pub struct Did {
     pub settled: u32,
     /// Payouts that failed.
     pub failed: u32,
+    /// Transfers that no rule covers.
+    pub alarmed: u32,
 }
 
 impl<C: Chain> Worker<C> {
@@ -84,7 +86,7 @@ impl<C: Chain> Worker<C> {
         for transfer in &transfers {
             let versions = versions.get(&transfer.payout_id).map_or(&[][..], Vec::as_slice);
             let followed = self.follow(conn, transfer, versions, head, &mut did).await;
-            go_on(transfer.payout_id, followed)?;
+            go_on(transfer.payout_id, followed, &mut did)?;
         }
         // What was signed may be sent again: its nonce lets it through once. A new one might pay twice.
         if !freeze::is_frozen(conn).await? {
@@ -107,6 +109,10 @@ impl<C: Chain> Worker<C> {
             .last()
             .ok_or_else(|| Error::bug(anyhow::anyhow!("the transfer of payout {id} was never signed")))?;
         let seen = self.look(transfer, versions).await?;
+        if seen == Seen::Nowhere && self.is_displaced(transfer, head).await? {
+            alarm(did);
+            tracing::error!(payout.id = %id, nonce = transfer.nonce, "another transaction has the nonce of a transfer");
+        }
         let clock = &*self.clock;
         match transfer.step(&seen, head, newest, clock.now(), &self.policy) {
             Step::Wait => {}
@@ -138,12 +144,24 @@ impl<C: Chain> Worker<C> {
                 tracing::warn!(payout.id = %id, transaction = %mined.hash, "a payout failed on the chain");
             }
             Step::Alarm(mined) => {
-                metrics::counter!("cp_usdc_alarms_total").increment(1);
+                alarm(did);
                 tracing::error!(payout.id = %id, transaction = %mined.hash,
                     "a transfer went through and moved something else; is the token's address right?");
             }
         }
         Ok(())
+    }
+
+    /// Whether the nonce of a transfer that was seen nowhere is used, so deep in the chain that it stays so. Decides
+    /// nothing: the node that did not see it may lag.
+    async fn is_displaced(&self, transfer: &Transfer, head: u64) -> Result<bool> {
+        let deep = head.saturating_sub(self.policy.confirmations);
+        match self.chain.nonce_at(deep).await {
+            Ok(used) => Ok(used > transfer.nonce as u64),
+            // Nodes need not remember what was so long ago.
+            Err(ChainError::Refused { .. }) => Ok(false),
+            Err(lost) => Err(no_answer(lost)),
+        }
     }
 
     /// The furthest that any version got.
@@ -250,7 +268,8 @@ impl<C: Chain> Worker<C> {
                 break;
             }
             token = token.minus(amount).map_err(Error::bug)?;
-            go_on(id, self.sign(conn, id, Quote { nonce_least, gas, fees }, did).await)?;
+            let signed = self.sign(conn, id, Quote { nonce_least, gas, fees }, did).await;
+            go_on(id, signed, did)?;
         }
         metrics::gauge!("cp_usdc_short").set(u8::from(short));
         Ok(())
@@ -328,15 +347,21 @@ impl<C: Chain> Worker<C> {
 }
 
 /// One payout that cannot be dealt with is no reason to leave the others; a node or a database that is away is.
-fn go_on(id: PayoutId, outcome: Result<()>) -> Result<()> {
+fn go_on(id: PayoutId, outcome: Result<()>, did: &mut Did) -> Result<()> {
     match outcome {
         Err(error) if error.code == Code::Internal => {
-            metrics::counter!("cp_usdc_alarms_total").increment(1);
+            alarm(did);
             tracing::error!(payout.id = %id, cause = ?error, "a payout cannot be dealt with");
             Ok(())
         }
         outcome => outcome,
     }
+}
+
+/// Somebody has to look.
+fn alarm(did: &mut Did) {
+    did.alarmed += 1;
+    metrics::counter!("cp_usdc_alarms_total").increment(1);
 }
 
 /// As a gauge takes it.
