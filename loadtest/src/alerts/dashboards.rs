@@ -15,8 +15,8 @@ const DASHBOARDS: [(&str, &str); 4] = [
 ];
 /// What has nothing to show in a system that is well, by what is in the query.
 const EMPTY_BY_DESIGN: &[(&str, &str)] = &[
-    ("cp_usdc_", "payouts-evm is not part of this run"),
-    ("payouts-evm", "payouts-evm is not part of this run"),
+    ("cp_usdc_", "payouts-evm has ended by then"),
+    ("payouts-evm", "payouts-evm has ended by then"),
     ("cp_payment_", "appears with the first event of a payment provider"),
     ("cp_publish_mended_total", "appears when Redis has lost links"),
     ("cp_publish_refills_total", "appears when Redis has lost links"),
