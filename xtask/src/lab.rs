@@ -38,10 +38,8 @@ pub fn print(args: Args, servers: &servers::Args, layout: &Layout, interrupt: &I
     let programs = Programs::ready(servers, layout, interrupt)?;
     let rivals = args.rivals.then(|| rivals::ready(servers, layout, interrupt)).transpose()?;
     let monitors = args.monitors.then(|| monitors::ready(servers, layout, interrupt)).transpose()?;
-    let peers = args
-        .peers
-        .then(|| peers::ready(servers.no_install, &servers.path, layout, interrupt))
-        .transpose()?;
+    let peers =
+        args.peers.then(|| peers::ready(servers.no_install, &servers.path, layout, interrupt)).transpose()?;
     let valgrind = args.valgrind.then(|| valgrind::ready(servers, layout, interrupt)).transpose()?;
     let account = layout.account.as_ref();
     let lab = json!({
