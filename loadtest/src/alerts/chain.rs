@@ -18,7 +18,7 @@ const PAUSE: Duration = Duration::from_millis(25);
 const MINT: &str = "40c10f19";
 /// Of the token.
 const DECIMALS: u64 = 6;
-/// Wei for a unit of gas: more than anything that waits offers.
+/// Wei for a unit of gas: more than what waits offers. Nodes suggest to others what was paid last.
 const DEAR: &str = "0xba43b7400";
 
 /// The chain. Killed when dropped.
@@ -115,8 +115,8 @@ impl Chain {
     /// Gives the paying address so many millionths of the token, in a block of their own.
     pub(super) async fn fund(&self, micros: u64) -> anyhow::Result<()> {
         let to = self.payer.trim_start_matches("0x");
-        let mint = json!({"from": self.owner, "to": self.token, "data": format!("0x{MINT}{to:0>64}{micros:064x}"),
-                          "maxFeePerGas": DEAR, "maxPriorityFeePerGas": DEAR});
+        let data = format!("0x{MINT}{to:0>64}{micros:064x}");
+        let mint = json!({"from": self.owner, "to": self.token, "data": data});
         self.call("eth_sendTransaction", json!([mint])).await?;
         self.mine(1).await
     }
