@@ -98,7 +98,7 @@ impl Chain {
     /// An address with the capitals of EIP-55, of a hash that the node has.
     async fn with_capitals(&self, address: &str) -> anyhow::Result<String> {
         let digits = address.trim_start_matches("0x").to_ascii_lowercase();
-        let text: String = digits.bytes().map(|byte| format!("{byte:02x}")).collect();
+        let text = digits.bytes().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat();
         let hash = self.call("web3_sha3", json!([format!("0x{text}")])).await?;
         let hash = hash.as_str().and_then(|hash| hash.strip_prefix("0x")).context("no hash")?;
         let capitals = digits.chars().zip(hash.bytes());
