@@ -174,7 +174,9 @@ async fn after_the_end(
     now: DateTime<Utc>,
 ) -> Result<()> {
     let (CardState::Paid(_, period) | CardState::Owing(_, period, _)) = state else { return Ok(()) };
-    if kept.ended_at.is_some_and(|ended| period.end > ended) && kept.provider_wish.is_none() {
+    // A page that is to be closed may have been paid before.
+    let told = kept.provider_wish.as_deref() == Some(Wish::Cancel.as_str());
+    if kept.ended_at.is_some_and(|ended| period.end > ended) && !told {
         if kept.periods < period.number {
             tracing::error!(subscription.id = %kept.id, "a month was paid of a subscription that is over");
             metrics::counter!("cp_payment_surprises_total").increment(1);

@@ -233,6 +233,26 @@ async fn a_start_that_is_never_paid_leaves_nothing_behind() {
 }
 
 #[tokio::test]
+async fn a_page_that_is_paid_before_it_is_closed_is_ended_at_the_provider() {
+    let shop = Shop::open().await;
+    let app = &shop.app;
+    let agent = app.agent("Second Thoughts").await;
+    let mut sender = Sender::node();
+    let ours = agent.post("/api/subscription/pro", json!({})).await.expect(201)["id"].clone();
+    assert_eq!(agent.delete("/api/subscription").await.expect(200)["status"], "canceled");
+    let wish = async || {
+        let wish = "SELECT provider_wish FROM subscriptions";
+        sqlx::query_scalar::<_, Option<String>>(wish).fetch_one(app.app.db()).await.unwrap()
+    };
+    assert_eq!(wish().await.as_deref(), Some("expire_checkout"), "not told yet");
+    let paid = invoice(&ours, "in_1", app.now(), 1, 9900);
+    sender.send(app, &event(app, "evt_1", "invoice.paid", paid)).await.expect(200);
+    assert_eq!(wish().await.as_deref(), Some("cancel"), "there is no page to close any more");
+    assert_eq!(state(&agent).await, is("canceled", "free"));
+    app.audit_books().await;
+}
+
+#[tokio::test]
 async fn the_portal_is_opened_for_the_customer_that_paid() {
     // Neither of the independent servers has a portal: what is checked is what we ask for.
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
