@@ -8,7 +8,7 @@ use crate::stack::local;
 use anyhow::{Context, ensure};
 use serde_json::json;
 use shared::{Clock, SystemClock};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 const EVERY: Duration = Duration::from_millis(150);
 const CAUSED_FOR: Duration = Duration::from_secs(100);
@@ -16,32 +16,20 @@ const WEBHOOK_SECRET: &str = "whsec_alerts";
 /// A good directory: the key of RFC 9421's examples.
 const DIRECTORY: &str = r#"{"keys":[{"kty":"OKP","crv":"Ed25519","kid":"example","x":"JrQLj5P_89iXES9-vFgrIy29clF9CC_oPPsw3c5D0bs"}]}"#;
 
-/// Does something again and again until an alert fires.
-async fn until_it_fires<F>(scene: &mut Scene, alert: &str, mut act: impl FnMut() -> F) -> anyhow::Result<()>
-where
-    F: Future<Output = anyhow::Result<()>>,
-{
-    let deadline = Instant::now() + CAUSED_FOR;
-    while !scene.has_fired(alert) {
-        ensure!(Instant::now() < deadline, "{alert} did not fire");
-        act().await?;
-        tokio::time::sleep(EVERY).await;
-    }
-    scene.fires(&[alert]).await
-}
-
 pub(super) async fn without_money(scene: &mut Scene) -> anyhow::Result<()> {
     let (broke, _) = scene.stack.api()?.sign_up("Broke").await?;
-    until_it_fires(scene, "ManyWithoutMoney", || {
-        let broke = broke.clone();
-        async move {
-            let answer = broke.ask("POST", "/api/subscription/pro", Some(json!({"payment": "wallet"}))).await;
-            let (status, body) = answer.context("no answer")?;
-            ensure!(status == 402, "{status}: {body}");
-            Ok(())
-        }
-    })
-    .await?;
+    scene
+        .fires_while("ManyWithoutMoney", EVERY, || {
+            let broke = broke.clone();
+            async move {
+                let answer =
+                    broke.ask("POST", "/api/subscription/pro", Some(json!({"payment": "wallet"}))).await;
+                let (status, body) = answer.context("no answer")?;
+                ensure!(status == 402, "{status}: {body}");
+                Ok(())
+            }
+        })
+        .await?;
     scene.mended(&["ManyWithoutMoney"]);
     Ok(())
 }
@@ -93,14 +81,18 @@ pub(super) async fn payments(scene: &mut Scene) -> anyhow::Result<()> {
     let at_second = Api::new(&format!("http://{api}"))?;
     paid_when_over(scene, &at_second, &http, &url).await?;
     let payer = at_second.with_key(scene.cast.advertiser.key().unwrap_or_default());
-    until_it_fires(scene, "PaymentProviderAway", || {
-        let payer = payer.clone();
-        async move {
-            payer.ask("POST", "/api/wallet/topup", Some(json!({"amount": 5}))).await.context("no answer")?;
-            Ok(())
-        }
-    })
-    .await?;
+    scene
+        .fires_while("PaymentProviderAway", EVERY, || {
+            let payer = payer.clone();
+            async move {
+                payer
+                    .ask("POST", "/api/wallet/topup", Some(json!({"amount": 5})))
+                    .await
+                    .context("no answer")?;
+                Ok(())
+            }
+        })
+        .await?;
     scene.mended(&["PaymentProviderAway"]);
     // Left running until what was counted is over: series that vanish would end the alerts as well.
     scene.keep(program);

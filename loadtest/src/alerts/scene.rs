@@ -253,7 +253,7 @@ impl Scene {
         self.stack.database().await
     }
 
-    /// Waits until nothing fires, and says what became of each alert.
+    /// Waits until nothing fires that was caused, and says what became of each alert.
     pub(super) async fn end(mut self, good: anyhow::Result<bool>) -> anyhow::Result<bool> {
         let mut good = match good {
             Ok(good) => good,
@@ -263,7 +263,8 @@ impl Scene {
             }
         };
         let deadline = Instant::now() + ENDS_FOR;
-        while !self.watch.firing().is_empty() && Instant::now() < deadline {
+        let caused = |firing: &String| self.rows.iter().any(|row| row.alert == firing);
+        while self.watch.firing().iter().any(caused) && Instant::now() < deadline {
             tokio::time::sleep(PAUSE).await;
         }
         for row in &self.rows {
