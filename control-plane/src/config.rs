@@ -8,7 +8,7 @@ mod payments;
 mod tracing;
 
 pub use domains::{AcmeSettings, DomainSettings};
-pub use tracing::TracingSettings;
+pub use tracing::{TracingArgs, TracingSettings};
 
 use crate::{stripe, x402};
 use clap::{Args, Parser, Subcommand};
@@ -248,19 +248,9 @@ pub struct Settings {
     /// `text` or `json`.
     #[arg(long, env = "AOS_LOG_FORMAT", global = true, default_value = "text")]
     pub log_format: String,
-    /// Where an OpenTelemetry collector takes spans over OTLP/HTTP, such as `http://127.0.0.1:4318`; without one
-    /// nothing is traced.
-    #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT", global = true)]
-    pub otel_exporter_otlp_endpoint: Option<String>,
-    /// The same as a whole address, with its path; goes before the other.
-    #[arg(long, env = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", global = true)]
-    pub otel_exporter_otlp_traces_endpoint: Option<String>,
-    /// `always_on`, `always_off` or `traceidratio`, each with or without `parentbased_` before it.
-    #[arg(long, env = "OTEL_TRACES_SAMPLER", global = true, default_value = "parentbased_always_on")]
-    pub otel_traces_sampler: String,
-    /// The share of traces that `traceidratio` lets through, 0 to 1.
-    #[arg(long, env = "OTEL_TRACES_SAMPLER_ARG", global = true, default_value = "")]
-    pub otel_traces_sampler_arg: String,
+    /// Traces.
+    #[command(flatten)]
+    pub tracing: TracingArgs,
 }
 
 /// Settings that hold.
@@ -344,7 +334,7 @@ impl Config {
         let stripe = problems.stripe(settings);
         let x402 = problems.x402(settings);
         let domains = problems.domains(settings);
-        let tracing = problems.tracing(settings);
+        let tracing = problems.tracing(&settings.tracing);
         let agent_directories =
             problems.take("AOS_AGENT_DIRECTORIES", origins(&settings.agent_directories)).unwrap_or_default();
         if settings.click_shards == 0 {
@@ -464,7 +454,7 @@ impl Config {
             format!("AOS_DRAIN_SECONDS={}", self.drain_seconds),
             format!("AOS_LOG={}", self.log),
             format!("AOS_LOG_FORMAT={}", if self.log_format == LogFormat::Json { "json" } else { "text" }),
-            self.describe_tracing(),
+            TracingSettings::describe(self.tracing.as_ref()),
         ]
         .join("\n")
     }

@@ -162,7 +162,7 @@ async fn roles(command: Command, config: Config) -> anyhow::Result<ExitCode> {
     let patience = Duration::from_secs(config.drain_seconds);
     let app = App::new(config)?;
     if let Some(tracing) = &app.config().tracing
-        && let Err(error) = trace::start(tracing, app.services().clone())
+        && let Err(error) = trace::start(tracing, "control-plane")
     {
         return Ok(refuse(&[format!("OTEL_EXPORTER_OTLP_ENDPOINT: {error}")]));
     }

@@ -11,7 +11,6 @@
 mod export;
 
 use crate::config::TracingSettings;
-use crate::web::egress::Egress;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use opentelemetry::propagation::{Extractor, TextMapPropagator};
 pub use opentelemetry::trace::FutureExt;
@@ -41,16 +40,18 @@ struct Tracing {
     tracer: SdkTracer,
     provider: SdkTracerProvider,
     share: f64,
+    propagates: bool,
 }
 
 static TRACING: OnceLock<Tracing> = OnceLock::new();
 
-/// Sends spans from now on. Once per process.
-pub fn start(settings: &TracingSettings, client: Egress) -> anyhow::Result<()> {
-    let provider = export::provider(settings, client)?;
-    let tracer = provider.tracer("control-plane");
+/// Sends spans of this program from now on. Once per process, on the runtime that is to send them.
+pub fn start(settings: &TracingSettings, program: &'static str) -> anyhow::Result<()> {
+    let provider = export::provider(settings, program)?;
+    let tracer = provider.tracer(program);
+    let (share, propagates) = (settings.share, settings.propagates);
     // A second start is a test's and changes nothing.
-    TRACING.set(Tracing { tracer, provider, share: settings.share }).ok();
+    TRACING.set(Tracing { tracer, provider, share, propagates }).ok();
     Ok(())
 }
 
@@ -104,7 +105,7 @@ pub fn request(
     let (kind, parent) = if here.span().span_context().is_valid() {
         (SpanKind::Internal, here)
     } else {
-        (SpanKind::Server, caller(headers, tracing.share))
+        (SpanKind::Server, caller(headers, tracing))
     };
     let method = known(method);
     let name = match (method, route) {
@@ -127,8 +128,12 @@ fn known(method: &Method) -> &'static str {
     names.into_iter().find(|name| *name == method.as_str()).unwrap_or("_OTHER")
 }
 
-/// The caller's trace, with our own decision in place of its flag. Empty when there is none, or more than one.
-fn caller(headers: &HeaderMap, share: f64) -> Context {
+/// The caller's trace, with our own decision in place of its flag. Empty when there is none, or more than one, or
+/// when none is to be followed.
+fn caller(headers: &HeaderMap, tracing: &Tracing) -> Context {
+    if !tracing.propagates {
+        return Context::new();
+    }
     let mut one = HeaderMap::new();
     let mut given = headers.get_all(TRACEPARENT).iter();
     let (Some(parent), None) = (given.next(), given.next()) else { return Context::new() };
@@ -145,7 +150,7 @@ fn caller(headers: &HeaderMap, share: f64) -> Context {
     if !theirs.is_valid() {
         return Context::new();
     }
-    let flags = if throw() < share { TraceFlags::SAMPLED } else { TraceFlags::default() };
+    let flags = if throw() < tracing.share { TraceFlags::SAMPLED } else { TraceFlags::default() };
     let (trace, span, state) = (theirs.trace_id(), theirs.span_id(), theirs.trace_state().clone());
     Context::new().with_remote_span_context(SpanContext::new(trace, span, flags, true, state))
 }
@@ -255,6 +260,9 @@ pub fn delivery(delivery: DeliveryId, event: EventId, event_type: &'static str, 
 
 /// Tells the other side of a call of ours where it belongs.
 pub fn tell(of: &Context, headers: &mut HeaderMap) {
+    if !TRACING.get().is_some_and(|tracing| tracing.propagates) {
+        return;
+    }
     if let Some(value) = traceparent(of).and_then(|text| HeaderValue::from_str(&text).ok()) {
         headers.insert(TRACEPARENT, value);
     }
@@ -293,6 +301,26 @@ pub fn turned(of: &Context, idle: bool, failed: bool, took: Duration) {
         span.set_status(Status::error(""));
     } else if idle && !carried && took < IDLE_FOR_MAX {
         span.set_attribute(KeyValue::new(IDLE, true));
+    }
+    span.end();
+}
+
+/// A call of a node that changes something, by the name that JSON-RPC gives it, within what makes it.
+pub fn rpc(method: &'static str) -> Context {
+    if TRACING.get().is_none() {
+        return Context::new();
+    }
+    let attributes = vec![KeyValue::new("rpc.system", "jsonrpc"), KeyValue::new("rpc.method", method)];
+    let (kind, parent) = (SpanKind::Client, Context::current());
+    Beginning { kind, name: method.into(), parent: &parent, links: Vec::new(), since: None }.with(attributes)
+}
+
+/// Ends the span of such a call.
+pub fn replied(of: &Context, error: Option<&'static str>) {
+    let span = of.span();
+    if let Some(error) = error {
+        span.set_attribute(KeyValue::new("error.type", error));
+        span.set_status(Status::error(""));
     }
     span.end();
 }

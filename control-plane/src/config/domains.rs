@@ -118,7 +118,8 @@ fn secure(text: &str) -> Result<String, String> {
     Ok(url.into())
 }
 
-fn root(path: &str) -> Result<Vec<u8>, String> {
+/// Certificates from a file.
+pub(super) fn root(path: &str) -> Result<Vec<u8>, String> {
     use rustls::pki_types::CertificateDer;
     use rustls::pki_types::pem::PemObject;
     let pem = std::fs::read(path).map_err(|error| format!("cannot read {path}: {error}"))?;

@@ -1,18 +1,19 @@
 //! How spans leave the process: in batches over OTLP/HTTP, from a bounded queue, by a thread that nobody waits for.
 //!
-//! Limits: [`QUEUE_MAX`] spans wait; what comes beside them is dropped and counted. A batch that is not taken within
-//! [`SEND_FOR`] is dropped and counted, too. A stop waits [`FLUSH_FOR`] at most. A collector that is away is told of
-//! once in the log, and once when it is back.
+//! Limits, by the settings: so many spans wait, those being sent among them; what comes beside them is dropped and
+//! counted. A batch that is not taken in time is dropped and counted, too. A stop waits [`FLUSH_FOR`] at most. A
+//! collector that is away is told of once in the log, and once when it is back.
 
 use super::IDLE;
 use crate::config::TracingSettings;
-use crate::web::egress::{Call, Egress};
-use http::{Method, Request, Response};
-use opentelemetry::{Context, KeyValue, Value};
+use crate::web::egress::{Call, Egress, Policy};
+use http::{HeaderMap, Method, Request, Response};
+use opentelemetry::{Context, KeyValue};
 use opentelemetry_http::{Bytes, HttpClient, HttpError};
-use opentelemetry_otlp::{Protocol, WithExportConfig, WithHttpConfig};
+use opentelemetry_otlp::{Compression, Protocol, WithExportConfig, WithHttpConfig};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkResult;
+use opentelemetry_sdk::resource::TelemetryResourceDetector;
 use opentelemetry_sdk::trace::{
     BatchConfigBuilder, BatchSpanProcessor, Sampler, SdkTracerProvider, Span, SpanData, SpanExporter,
     SpanProcessor,
@@ -23,44 +24,57 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 use tokio::runtime::Handle;
 
-/// Spans that wait to be sent, of about a kilobyte each.
-const QUEUE_MAX: usize = 4096;
-/// A batch, with everything that is tried to get rid of it.
-const SEND_FOR: Duration = Duration::from_secs(5);
 /// What a stop waits for the last batch.
 pub(super) const FLUSH_FOR: Duration = Duration::from_secs(2);
 /// What a collector answers is a few bytes, or an error in words.
 const ANSWER_LEN_MAX: usize = 64 * 1024;
 
 /// Everything from a finished span to the collector. Call it on the runtime that is to send.
-pub(super) fn provider(settings: &TracingSettings, client: Egress) -> anyhow::Result<SdkTracerProvider> {
-    let exporter = opentelemetry_otlp::SpanExporter::builder()
+pub(super) fn provider(
+    settings: &TracingSettings,
+    program: &'static str,
+) -> anyhow::Result<SdkTracerProvider> {
+    let egress = match &settings.root_pem {
+        Some(root) => Egress::with_root(Policy::of_operator(), root)?,
+        None => Egress::new(Policy::of_operator())?,
+    };
+    let (headers, send_for) = (settings.headers.clone(), settings.send_for);
+    let mut exporter = opentelemetry_otlp::SpanExporter::builder()
         .with_http()
-        .with_http_client(Client { egress: client, runtime: Handle::current() })
+        .with_http_client(Client { egress, runtime: Handle::current(), headers, send_for })
         .with_protocol(Protocol::HttpBinary)
         .with_endpoint(&settings.endpoint)
-        .with_timeout(SEND_FOR)
-        .build()?;
+        .with_timeout(send_for);
+    if settings.gzip {
+        exporter = exporter.with_compression(Compression::Gzip);
+    }
     let waiting = Arc::new(AtomicUsize::new(0));
-    let exporter = Counted { exporter, waiting: waiting.clone(), away: AtomicBool::new(false) };
-    let batches = BatchConfigBuilder::default().with_max_queue_size(QUEUE_MAX).build();
+    let exporter =
+        Counted { exporter: exporter.build()?, waiting: waiting.clone(), away: AtomicBool::new(false) };
+    let batches = BatchConfigBuilder::default()
+        .with_max_queue_size(settings.queue_max)
+        .with_max_export_batch_size(settings.batch_max)
+        .with_scheduled_delay(settings.every)
+        .build();
     let batches = BatchSpanProcessor::builder(exporter).with_batch_config(batches).build();
     Ok(SdkTracerProvider::builder()
-        .with_span_processor(Bounded { batches, waiting })
+        .with_span_processor(Bounded { batches, waiting, waiting_max: settings.queue_max })
         .with_sampler(Sampler::ParentBased(Box::new(Sampler::TraceIdRatioBased(settings.share))))
-        .with_resource(resource())
+        .with_resource(resource(settings, program))
         .build())
 }
 
-/// What `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES` say, and names where they say nothing.
-fn resource() -> Resource {
-    let given = Resource::builder().build();
-    let known = |value: &Value| !value.as_str().starts_with("unknown_service");
-    let named = |name: &str| given.iter().any(|(key, value)| key.as_str() == name && known(value));
-    let ours = [("service.name", "control-plane"), ("service.version", env!("CARGO_PKG_VERSION"))];
-    let ours =
-        ours.into_iter().filter(|(name, _)| !named(name)).map(|(name, value)| KeyValue::new(name, value));
-    Resource::builder().with_attributes(ours).build()
+/// Who sends, where the settings do not say otherwise.
+fn resource(settings: &TracingSettings, program: &'static str) -> Resource {
+    let given = settings.attributes.iter().map(|(name, value)| KeyValue::new(name.clone(), value.clone()));
+    Resource::builder_empty()
+        .with_detector(Box::new(TelemetryResourceDetector))
+        .with_attributes([
+            KeyValue::new("service.name", program),
+            KeyValue::new("service.version", env!("CARGO_PKG_VERSION")),
+        ])
+        .with_attributes(given)
+        .build()
 }
 
 fn dropped(because: &'static str, spans: usize) {
@@ -72,6 +86,7 @@ fn dropped(because: &'static str, spans: usize) {
 struct Bounded {
     batches: BatchSpanProcessor,
     waiting: Arc<AtomicUsize>,
+    waiting_max: usize,
 }
 
 impl SpanProcessor for Bounded {
@@ -83,7 +98,7 @@ impl SpanProcessor for Bounded {
         if span.attributes.iter().any(|attribute| attribute.key.as_str() == IDLE) {
             return;
         }
-        if self.waiting.fetch_add(1, Relaxed) >= QUEUE_MAX {
+        if self.waiting.fetch_add(1, Relaxed) >= self.waiting_max {
             self.waiting.fetch_sub(1, Relaxed);
             dropped("full", 1);
             return;
@@ -97,8 +112,10 @@ impl SpanProcessor for Bounded {
 
     fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
         let stopped = self.batches.shutdown_with_timeout(timeout);
-        if stopped.is_err() {
-            dropped("stopped", self.waiting.swap(0, Relaxed));
+        let left = self.waiting.load(Relaxed);
+        if left > 0 {
+            dropped("stopped", left);
+            tracing::warn!(spans = left, "the collector did not take the last spans in time; they are lost");
         }
         stopped
     }
@@ -119,8 +136,8 @@ struct Counted {
 impl SpanExporter for Counted {
     async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
         let spans = batch.len();
-        self.waiting.fetch_sub(spans, Relaxed);
         let sent = self.exporter.export(batch).await;
+        self.waiting.fetch_sub(spans, Relaxed);
         match &sent {
             Ok(()) => {
                 metrics::counter!("cp_spans_sent_total").increment(spans as u64);
@@ -151,6 +168,8 @@ impl SpanExporter for Counted {
 struct Client {
     egress: Egress,
     runtime: Handle,
+    headers: HeaderMap,
+    send_for: Duration,
 }
 
 impl std::fmt::Debug for Client {
@@ -169,13 +188,16 @@ impl HttpClient for Client {
         Self: 'b,
     {
         let egress = self.egress.clone();
-        let (head, body) = request.into_parts();
+        let (mut head, body) = request.into_parts();
+        for (name, value) in &self.headers {
+            head.headers.insert(name, value.clone());
+        }
         let call = Call {
             method: Method::POST,
             url: head.uri.to_string(),
             headers: head.headers,
             body,
-            deadline: SEND_FOR,
+            deadline: self.send_for,
             answer_len_max: ANSWER_LEN_MAX,
         };
         Box::pin(async move {

@@ -48,6 +48,14 @@ pub struct Did {
     pub alarmed: u32,
 }
 
+impl Did {
+    /// Whether anything was done, other than looking.
+    pub const fn anything(&self) -> bool {
+        let Self { elsewhere: _, signed, replaced, sent, reorganised, settled, failed } = *self;
+        signed > 0 || replaced > 0 || sent > 0 || reorganised > 0 || settled > 0 || failed > 0
+    }
+}
+
 impl<C: Chain> Worker<C> {
     /// A worker that pays from the chain's sender.
     pub fn new(db: PgPool, clock: Arc<dyn Clock>, chain: C, policy: Policy) -> Self {
