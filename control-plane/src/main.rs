@@ -11,9 +11,11 @@ use control_plane::redis::Target;
 use control_plane::workers::drainer::Drainer;
 use control_plane::workers::jobs;
 use control_plane::{App, admin, commands, db, metrics, trace, web};
+use futures_util::future::maybe_done;
 use secrecy::ExposeSecret;
 use sqlx::Connection;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
+use std::pin::pin;
 use std::process::ExitCode;
 use std::str::FromStr;
 use std::time::Duration;
@@ -166,6 +168,13 @@ async fn roles(command: Command, config: Config) -> anyhow::Result<ExitCode> {
     {
         return Ok(refuse(&[format!("OTEL_EXPORTER_OTLP_ENDPOINT: {error}")]));
     }
+    // Heard from here on: who is told that it listens may ask it to stop at once.
+    let mut asked = pin!(maybe_done(shared::shutdown::signal()));
+    tokio::select! {
+        biased;
+        () = asked.as_mut() => {}
+        () = std::future::ready(()) => {}
+    }
     let admin = web::server::bind(app.config().admin_addr).await?;
     tracing::info!(addr = %admin.local_addr()?, "admin listens");
     app.tasks().spawn(web::server::serve(admin, admin::router(&app), app.tasks().clone(), patience));
@@ -187,7 +196,8 @@ async fn roles(command: Command, config: Config) -> anyhow::Result<ExitCode> {
         app.tasks().spawn(webhooks::deliver::run(app.clone()));
         jobs::runner::start(&app, jobs::schedule::JOBS);
     }
-    shared::shutdown::signal().await.context("cannot wait for signals")?;
+    asked.as_mut().await;
+    asked.take_output().unwrap_or(Ok(())).context("cannot wait for signals")?;
     tracing::info!("stopping");
     app.tasks().leave();
     // Nobody sends requests to the others.
