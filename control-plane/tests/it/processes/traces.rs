@@ -1,6 +1,9 @@
-//! Traces, from a call over its event to the webhook, as a collector gets them over OTLP/HTTP.
+//! Traces, from a call over its event to the webhook, as a collector gets them over OTLP/HTTP: one of the test's own,
+//! and one that somebody else has written.
 
-use crate::harness::{Answer, Client, Process, Received, Receiver, Site};
+use crate::harness::{Answer, Client, Pooler, Process, Received, Receiver, SHARDS, Site, TestApp, providers};
+use chrono::DateTime;
+use flate2::read::GzDecoder;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::KeyValue;
 use opentelemetry_proto::tonic::common::v1::any_value::Value as Said;
@@ -9,7 +12,9 @@ use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, Span};
 use prost::Message;
 use serde_json::{Value, json};
+use shared::{Clock, SystemClock};
 use sqlx::{Connection, PgConnection};
+use std::io::Read;
 use std::time::Duration;
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
@@ -19,7 +24,14 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const FROM_CALLER: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00";
 
 fn batches(received: &[Received]) -> Vec<ResourceSpans> {
-    let decode = |one: &Received| ExportTraceServiceRequest::decode(one.body.clone()).expect("it is OTLP");
+    let decode = |one: &Received| {
+        let mut body = one.body.to_vec();
+        if one.header("content-encoding") == "gzip" {
+            body.clear();
+            GzDecoder::new(&*one.body).read_to_end(&mut body).expect("it is compressed");
+        }
+        ExportTraceServiceRequest::decode(&*body).expect("it is OTLP")
+    };
     received.iter().flat_map(|one| decode(one).resource_spans).collect()
 }
 
@@ -29,6 +41,13 @@ fn spans(received: &[Received]) -> Vec<Span> {
 
 fn attribute<'a>(attributes: &'a [KeyValue], name: &str) -> Option<&'a Said> {
     attributes.iter().find(|one| one.key == name)?.value.as_ref()?.value.as_ref()
+}
+
+fn number(span: &Span, name: &str) -> i64 {
+    match attribute(&span.attributes, name) {
+        Some(Said::IntValue(number)) => *number,
+        other => panic!("{name} is {other:?} in {}", span.name),
+    }
 }
 
 fn text<'a>(span: &'a Span, name: &str) -> &'a str {
@@ -49,8 +68,19 @@ async fn span(collector: &Receiver, trace: &str, name: &'static str) -> Span {
 
 /// A control plane that sends its spans there.
 async fn traced(site: &Site, collector: &str, settings: &[(&str, &str)]) -> Process {
-    let ours = [("OTEL_EXPORTER_OTLP_ENDPOINT", collector), ("OTEL_BSP_SCHEDULE_DELAY", "50")];
-    site.start_with("all", "http://127.0.0.1:1", &[&ours[..], settings].concat()).await
+    site.start_with("all", "http://127.0.0.1:1", &[&to(collector)[..], settings].concat()).await
+}
+
+/// Settings that send spans there, and soon.
+fn to(collector: &str) -> [(&'static str, &str); 2] {
+    [("OTEL_EXPORTER_OTLP_ENDPOINT", collector), ("OTEL_BSP_SCHEDULE_DELAY", "50")]
+}
+
+/// What a counter of the program stands at.
+async fn counter(running: &Process, line: &str) -> u64 {
+    let metrics = Site::client_at(&format!("http://{}", running.admin()), None).get("/metrics").await.text;
+    let value = metrics.lines().find_map(|one| one.strip_prefix(line)?.strip_prefix(' '));
+    value.map_or(0, |value| value.parse().unwrap())
 }
 
 /// An advertiser on Pro with a webhook for new conversions, and a link to one of its programs.
@@ -151,6 +181,146 @@ async fn one_call_is_one_trace_up_to_the_webhook() {
 }
 
 #[tokio::test]
+async fn a_collector_of_others_understands_all_of_it() {
+    let (site, next, hook) = (Site::new().await, Receiver::start().await, Receiver::start().await);
+    hook.answers(|_| Answer::Status(503));
+    let collector = providers::rotel(&next.url("")).await;
+    let attributes = ("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment.name=pre%20prod");
+    let compressed = ("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip");
+    let running = traced(&site, &collector.origin, &[attributes, compressed]).await;
+    let scene = Scene::set(&running, &hook).await;
+    let id = scene.sale(&[("traceparent", FROM_CALLER), ("tracestate", "vendor=opaque")]).await;
+
+    let call = span(&next, TRACE, "POST /api/conversions/track").await;
+    assert_eq!((call.kind(), hex::encode(&call.parent_span_id)), (SpanKind::Server, CALLER.to_owned()));
+    assert_eq!(
+        (call.trace_state.as_str(), call.status.clone().unwrap_or_default().code()),
+        ("vendor=opaque", StatusCode::Unset)
+    );
+    assert_eq!(
+        (text(&call, "affiliateos.request.id"), number(&call, "http.response.status_code")),
+        (&*id, 201)
+    );
+    assert!(0 < call.start_time_unix_nano && call.start_time_unix_nano <= call.end_time_unix_nano);
+
+    let queued = span(&next, TRACE, "process event_outbox").await;
+    assert_eq!((queued.kind(), &queued.parent_span_id), (SpanKind::Consumer, &call.span_id));
+    let tried = span(&next, TRACE, "POST webhook").await;
+    assert_eq!((tried.kind(), &tried.parent_span_id), (SpanKind::Client, &call.span_id));
+    assert_eq!(
+        (tried.status.clone().unwrap().code(), number(&tried, "http.response.status_code")),
+        (StatusCode::Error, 503)
+    );
+
+    let links = |received: &[Received]| spans(received).iter().any(|span| !span.links.is_empty());
+    let received = next.wait_until("a span with links", links).await;
+    for batch in batches(&received) {
+        let about = batch.resource.unwrap().attributes;
+        let said = |name: &str| match attribute(&about, name) {
+            Some(Said::StringValue(text)) => text.clone(),
+            other => panic!("{name} is {other:?}"),
+        };
+        assert_eq!(
+            (said("service.name").as_str(), said("deployment.environment.name").as_str()),
+            ("control-plane", "pre prod")
+        );
+        assert_eq!(
+            (said("service.version").as_str(), said("telemetry.sdk.language").as_str()),
+            (env!("CARGO_PKG_VERSION"), "rust")
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_batch_of_clicks_and_the_job_that_folds_it_are_told() {
+    let (app, collector) = (TestApp::start().await, Receiver::start().await);
+    // Processes have the real time.
+    app.clock.set(DateTime::from_timestamp_millis(SystemClock.now_ms()).unwrap());
+    let offer = app.offer().await;
+    let mut spool = app.spool(app.number(&offer.advertiser).await.unsigned_abs());
+    spool.link = offer.key;
+    for frame in spool.frames(2, 10) {
+        spool.ship(&frame).await;
+    }
+    let endpoint = collector.url("");
+    let _drain = Process::start_with(&app, "drain", &to(&endpoint)).await;
+    let drained = |received: &[Received]| {
+        let spans = spans(received);
+        let batches: Vec<_> = spans.iter().filter(|span| span.name == "drain clicks").cloned().collect();
+        let sum = |name: &str| batches.iter().map(|span| number(span, name)).sum::<i64>();
+        (sum("affiliateos.frames"), sum("affiliateos.clicks"), batches)
+    };
+    let all = |received: &[Received]| {
+        let (frames, clicks, _) = drained(received);
+        (frames, clicks) == (2, 20)
+    };
+    let (.., batches) = drained(&collector.wait_until("both frames", all).await);
+    for batch in batches {
+        assert_eq!((batch.kind(), batch.parent_span_id.len(), batch.links.len()), (SpanKind::Consumer, 0, 0));
+    }
+    assert_eq!(SHARDS.len(), usize::from(app.app.config().click_shards), "all of them were drained");
+
+    let _work = Process::start_with(&app, "work", &to(&endpoint)).await;
+    let folded = |received: &[Received]| {
+        let folded = spans(received).into_iter().filter(|span| span.name == "job fold clicks");
+        folded.min_by_key(|span| span.start_time_unix_nano)
+    };
+    let received = collector.wait_until("the fold", |received| folded(received).is_some()).await;
+    let fold = folded(&received).unwrap();
+    assert_eq!((fold.kind(), fold.parent_span_id.len()), (SpanKind::Internal, 0));
+    assert_eq!(text(&fold, "affiliateos.job"), "fold clicks");
+    assert_eq!(app.count("SELECT count(*) FROM click_deltas").await, 0);
+}
+
+#[tokio::test]
+async fn what_a_job_causes_goes_on_with_its_trace() {
+    let (app, collector, hook) = (TestApp::start().await, Receiver::start().await, Receiver::start().await);
+    // Processes have the real time.
+    app.clock.set(DateTime::from_timestamp_millis(SystemClock.now_ms()).unwrap());
+    let offer = app.offer().await;
+    offer.advertiser.post("/api/subscription/pro", json!({})).await.expect(201);
+    let webhook = json!({"url": hook.url("/"), "events": ["conversion.approved"]});
+    offer.advertiser.post("/api/webhooks", webhook).await.expect(201);
+    let sale = json!({"tracking_token": offer.token, "event_type": "sale", "revenue_amount": 50});
+    offer.advertiser.post("/api/conversions/track", sale).await.expect(201);
+    let overdue = "UPDATE conversions SET auto_approve_at = now() - INTERVAL '1 day'";
+    sqlx::query(overdue).execute(app.app.db_worker()).await.unwrap();
+
+    let _work = Process::start_with(&app, "work", &to(&collector.url(""))).await;
+    let told = hook.wait_for(1).await[0].header("traceparent").to_owned();
+    let trace = told.split('-').nth(1).expect("it is a traceparent");
+    let job = span(&collector, trace, "job approve overdue conversions").await;
+    assert_eq!((job.kind(), job.parent_span_id.len()), (SpanKind::Internal, 0));
+    let queued = span(&collector, trace, "process event_outbox").await;
+    assert_eq!(queued.parent_span_id, job.span_id);
+    let tried = span(&collector, trace, "POST webhook").await;
+    assert_eq!(tried.parent_span_id, job.span_id);
+    assert_eq!(told, format!("00-{trace}-{}-01", hex::encode(&tried.span_id)));
+    // Of turns that found nothing, only those are told that took long.
+    for idle in spans(&collector.received()).iter().filter(|span| span.name == "job tell Stripe") {
+        let took = Duration::from_nanos(idle.end_time_unix_nano - idle.start_time_unix_nano);
+        assert!(took >= Duration::from_millis(100), "{took:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_log_of_a_request_names_its_trace() {
+    let mut pooler = Pooler::start(2).await;
+    let (site, collector) = (Site::new().await, Receiver::start().await);
+    let url = pooler.url(&site.database_url());
+    let mut running = traced(&site, &collector.url(""), &[("AOS_DATABASE_POOLER_URL", &url)]).await;
+    let agent = Site::agent(&running, "Agent").await;
+    pooler.kill().await;
+    let reply = agent.send(agent.request("GET", "/api/wallet").header("traceparent", FROM_CALLER)).await;
+    reply.is_error(503, "unavailable");
+    let line = running.says("request could not be served").await;
+    assert_eq!(line["span"]["trace_id"], TRACE, "{line}");
+    assert_eq!(line["span"]["request.id"], reply.headers["x-request-id"].to_str().unwrap());
+    let call = span(&collector, TRACE, "GET /api/wallet").await;
+    assert_eq!((call.status.clone().unwrap().code(), text(&call, "error.type")), (StatusCode::Error, "503"));
+}
+
+#[tokio::test]
 async fn queries_are_not_told_and_failed_deliveries_are() {
     let (site, collector, hook) = (Site::new().await, Receiver::start().await, Receiver::start().await);
     hook.answers(|_| Answer::Status(503));
@@ -248,6 +418,33 @@ async fn a_collector_that_never_answers_holds_nothing_up() {
 }
 
 #[tokio::test]
+async fn what_finds_the_queue_full_is_counted_and_neither_requests_nor_the_stop_wait() {
+    const CALLS: u64 = 40;
+    const QUEUE: u64 = 8;
+    let (site, collector) = (Site::new().await, Receiver::start().await);
+    collector.answers(|_| Answer::Silence);
+    // The first batch is tried for longer than anything here is waited for.
+    let settings = [
+        ("OTEL_BSP_MAX_QUEUE_SIZE", "8"),
+        ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "4"),
+        ("OTEL_EXPORTER_OTLP_TIMEOUT", "600000"),
+    ];
+    let endpoint = collector.url("");
+    let settings = [&to(&endpoint)[..], &settings].concat();
+    let mut running = site.start_with("serve", "http://127.0.0.1:1", &settings).await;
+    let client = Site::client(&running, None);
+    for _ in 0..CALLS {
+        client.get("/api/events").await;
+    }
+    collector.wait_for(1).await;
+    assert_eq!(counter(&running, "cp_spans_dropped_total{because=\"full\"}").await, CALLS - QUEUE);
+    assert_eq!(counter(&running, "cp_spans_sent_total").await, 0);
+    running.stop().await;
+    let lost = running.says("the collector did not take the last spans in time; they are lost").await;
+    assert_eq!((&lost["spans"], collector.received().len()), (&json!(QUEUE), 1));
+}
+
+#[tokio::test]
 async fn spans_that_nobody_takes_are_counted() {
     let (site, hook) = (Site::new().await, Receiver::start().await);
     // Nobody listens there.
@@ -255,27 +452,49 @@ async fn spans_that_nobody_takes_are_counted() {
     let scene = Scene::set(&running, &hook).await;
     scene.sale(&[]).await;
     hook.wait_for(1).await;
-    let admin = Site::client_at(&format!("http://{}", running.admin()), None);
     let counted = async {
-        let dropped = "cp_spans_dropped_total{because=\"not_taken\"}";
-        while !admin.get("/metrics").await.text.lines().any(|line| line.starts_with(dropped)) {
+        while counter(&running, "cp_spans_dropped_total{because=\"not_taken\"}").await == 0 {
             tokio::task::yield_now().await;
         }
     };
     tokio::time::timeout(PATIENCE, counted).await.expect("they are counted");
+    running.says("the collector does not take spans; they are dropped until it does").await;
     running.stop().await;
 }
 
 #[tokio::test]
-async fn what_is_there_at_a_stop_is_sent() {
+async fn what_is_there_at_a_stop_is_sent_as_the_settings_say() {
     let (site, collector) = (Site::new().await, Receiver::start().await);
-    // Nothing is sent before by itself.
-    let slow = [("OTEL_BSP_SCHEDULE_DELAY", "3600000"), ("OTEL_SERVICE_NAME", "mine")];
-    let mut running = traced(&site, &collector.url(""), &slow).await;
-    Site::client(&running, None).get("/api/events").await;
+    let settings = [
+        // Nothing is sent before by itself.
+        ("OTEL_BSP_SCHEDULE_DELAY", "3600000"),
+        ("OTEL_SERVICE_NAME", "mine"),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "api-key=everybodys"),
+        ("OTEL_EXPORTER_OTLP_TRACES_HEADERS", "api-key=a%2Cb"),
+        ("OTEL_EXPORTER_OTLP_COMPRESSION", "GZIP"),
+        ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf"),
+        ("OTEL_PROPAGATORS", "none"),
+    ];
+    let mut running = traced(&site, &collector.url(""), &settings).await;
+    let client = Site::client(&running, None);
+    client.send(client.request("GET", "/api/events").header("traceparent", FROM_CALLER)).await;
     running.stop().await;
     let received = collector.received();
-    assert!(spans(&received).iter().any(|span| span.name == "GET /api/events"));
+    let call = spans(&received).into_iter().find(|span| span.name == "GET /api/events").expect("it was sent");
+    assert!(hex::encode(&call.trace_id) != TRACE && call.parent_span_id.is_empty(), "no propagator");
     let name = batches(&received)[0].resource.clone().unwrap().attributes;
     assert_eq!(attribute(&name, "service.name"), Some(&Said::StringValue("mine".to_owned())));
+    let headers = ["api-key", "content-encoding", "content-type"].map(|name| received[0].header(name));
+    assert_eq!(headers, ["a,b", "gzip", "application/x-protobuf"]);
+}
+
+#[tokio::test]
+async fn switched_off_nothing_is_sent() {
+    let (site, collector) = (Site::new().await, Receiver::start().await);
+    for off in [("OTEL_SDK_DISABLED", "true"), ("OTEL_TRACES_EXPORTER", "none")] {
+        let mut running = traced(&site, &collector.url(""), &[off]).await;
+        Site::client(&running, None).get("/api/events").await;
+        running.stop().await;
+        assert_eq!(collector.received().len(), 0, "{off:?}");
+    }
 }
