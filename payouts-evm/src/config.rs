@@ -4,6 +4,7 @@ use alloy::primitives::{Address, B256};
 use alloy::signers::local::PrivateKeySigner;
 use chrono::TimeDelta;
 use clap::{Args, Parser, Subcommand};
+use control_plane::config::{TracingArgs, TracingSettings};
 use control_plane::features::payouts::usdc::model::Policy;
 use secrecy::{ExposeSecret, SecretString};
 use shared::id::PayoutId;
@@ -81,6 +82,9 @@ pub struct Settings {
     /// `text` or `json`.
     #[arg(long, env = "AOS_LOG_FORMAT", global = true, default_value = "text")]
     pub log_format: String,
+    /// Traces.
+    #[command(flatten)]
+    pub tracing: TracingArgs,
 }
 
 /// Settings that hold.
@@ -106,6 +110,8 @@ pub struct Config {
     pub log: String,
     /// Log shape.
     pub log_format: LogFormat,
+    /// Where spans go, when they go anywhere.
+    pub tracing: Option<TracingSettings>,
 }
 
 impl Config {
@@ -130,6 +136,10 @@ impl Config {
         ];
         let zero = at_least_one.iter().filter(|(_, value)| *value == 0);
         problems.extend(zero.map(|(name, _)| format!("{name}: at least 1")));
+        let tracing = settings.tracing.check().unwrap_or_else(|wrong| {
+            problems.extend(wrong);
+            None
+        });
         match (database_url, rpc_url, chain_id, token, signer, admin_addr, log_format) {
             (
                 Some(database_url),
@@ -155,6 +165,7 @@ impl Config {
                 poll_ms: settings.poll_ms,
                 log: settings.log.clone(),
                 log_format,
+                tracing,
             }),
             _ => Err(problems),
         }
@@ -180,6 +191,7 @@ impl Config {
             format!("AOS_USDC_POLL_MS={}", self.poll_ms),
             format!("AOS_LOG={}", self.log),
             format!("AOS_LOG_FORMAT={}", if self.log_format == LogFormat::Json { "json" } else { "text" }),
+            TracingSettings::describe(self.tracing.as_ref()),
         ]
         .join("\n")
     }

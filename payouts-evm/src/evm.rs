@@ -10,6 +10,7 @@ use alloy::sol_types::{SolCall, SolEvent};
 use control_plane::features::payouts::usdc::chain::{Chain, ChainError, ChainResult, Funds, Sender};
 use control_plane::features::payouts::usdc::model::{Fees, Mined, Outcome, Seen, Signed, TxHash, Unsigned};
 use control_plane::money::Micros;
+use control_plane::trace;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -20,6 +21,8 @@ alloy::sol! {
     event Transfer(address indexed from, address indexed to, uint256 value);
 }
 
+/// The one call that changes something.
+const SEND: &str = "eth_sendRawTransaction";
 /// A token with six decimals counts like our amounts: a unit is a millionth.
 const DECIMALS: u8 = 6;
 /// JSON-RPC's code for a call that the contract reverted.
@@ -174,7 +177,14 @@ impl Chain for Evm {
 
     async fn send(&self, raw: &[u8]) -> ChainResult<()> {
         let params = json!([Bytes::copy_from_slice(raw)]);
-        self.rpc.call::<B256>("eth_sendRawTransaction", params).await.map(drop)
+        let traced = trace::rpc(SEND);
+        let sent = self.rpc.call::<B256>(SEND, params).await.map(drop);
+        let error = sent.as_ref().err().map(|error| match error {
+            ChainError::Refused { .. } => "refused",
+            ChainError::Lost(_) => "lost",
+        });
+        trace::replied(&traced, error);
+        sent
     }
 
     async fn look_up(&self, hash: &TxHash, recipient: &str, amount: Micros) -> ChainResult<Seen> {

@@ -4,7 +4,7 @@
 
 use anyhow::Context;
 use clap::Parser;
-use control_plane::web;
+use control_plane::{trace, web};
 use payouts_evm::config::{Cli, Command, Config};
 use payouts_evm::{admin, run};
 use shared::shutdown::Shutdown;
@@ -16,6 +16,8 @@ use std::time::Duration;
 const EXIT_CONFIG: u8 = 64;
 /// A turn that has begun ends within its calls' deadlines.
 const DRAIN_FOR: Duration = Duration::from_secs(30);
+/// How long a stop waits for threads that cannot be told to end.
+const END_FOR: Duration = Duration::from_secs(1);
 
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
@@ -37,9 +39,13 @@ fn main() -> ExitCode {
     // The one TLS provider of the process; a second installation is refused and changes nothing.
     rustls::crypto::ring::default_provider().install_default().ok();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
-    let outcome = runtime
-        .context("cannot start the runtime")
-        .and_then(|runtime| runtime.block_on(command(cli.command.unwrap_or(Command::Run), config)));
+    let outcome = runtime.context("cannot start the runtime").and_then(|runtime| {
+        let outcome = runtime.block_on(command(cli.command.unwrap_or(Command::Run), config));
+        trace::stop();
+        // A name that is still being looked up holds no stop up.
+        runtime.shutdown_timeout(END_FOR);
+        outcome
+    });
     match outcome {
         Ok(Ok(())) => ExitCode::SUCCESS,
         Ok(Err(problem)) => refuse(&[problem]),
@@ -79,6 +85,11 @@ async fn command(command: Command, config: Config) -> anyhow::Result<Result<(), 
 
 async fn serve(config: Config, clock: Arc<dyn Clock>) -> anyhow::Result<Result<(), String>> {
     control_plane::metrics::install();
+    if let Some(tracing) = &config.tracing
+        && let Err(error) = trace::start(tracing, "payouts-evm")
+    {
+        return Ok(Err(format!("OTEL_EXPORTER_OTLP_ENDPOINT: {error}")));
+    }
     let stop = Shutdown::new();
     let db = run::pool(&config)?;
     let listener = web::server::bind(config.admin_addr).await?;

@@ -4,7 +4,8 @@ use crate::config::Config;
 use crate::evm::Evm;
 use crate::rpc::Rpc;
 use control_plane::db::{self, PoolSettings};
-use control_plane::features::payouts::usdc::worker::Worker;
+use control_plane::features::payouts::usdc::worker::{Did, Worker};
+use control_plane::trace::{self, FutureExt};
 use control_plane::workers::backoff::Backoff;
 use secrecy::ExposeSecret;
 use shared::Clock;
@@ -47,8 +48,13 @@ pub async fn run(
     let mut failed = Backoff::new(FAILED_MIN, FAILED_MAX);
     let mut checked = false;
     while !stop.is_stopping() {
-        let pause = match turn(&worker, checked).await {
-            Ok(Ok(())) => {
+        let traced = trace::job("send usdc payouts");
+        let turned = turn(&worker, checked).with_context(traced.clone()).await;
+        let idle = matches!(turned, Ok(Ok(did)) if !did.anything());
+        // How long a look at the chain takes is the node's matter, and nothing to tell.
+        trace::turned(&traced, idle, !matches!(turned, Ok(Ok(_))), Duration::ZERO);
+        let pause = match turned {
+            Ok(Ok(_)) => {
                 checked = true;
                 failed.reset();
                 poll
@@ -69,10 +75,9 @@ pub async fn run(
 }
 
 /// One turn; nothing is signed before the node has shown once that the settings fit it.
-async fn turn(worker: &Worker<Evm>, checked: bool) -> anyhow::Result<Result<(), String>> {
+async fn turn(worker: &Worker<Evm>, checked: bool) -> anyhow::Result<Result<Did, String>> {
     if !checked && let Err(problem) = worker.chain().check().await? {
         return Ok(Err(problem));
     }
-    worker.turn().await?;
-    Ok(Ok(()))
+    Ok(Ok(worker.turn().await?))
 }

@@ -3,8 +3,12 @@
 use crate::anvil::CHAIN_ID;
 use crate::proxy::{Mode, Proxy};
 use crate::world::World;
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use opentelemetry_proto::tonic::trace::v1::Span;
+use prost::Message;
 use secrecy::ExposeSecret;
 use std::process::{Output, Stdio};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::process::{Child, Command};
 
@@ -116,4 +120,56 @@ async fn settings_that_do_not_fit_the_chain_end_it_with_64() {
     assert_eq!(shown.status.code(), Some(0), "{shown:?}");
     let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
     assert!(shown.contains(&format!("AOS_USDC_KEY=(of {})", world.signer.address())), "{shown}");
+}
+
+/// Where spans can be sent, and the bodies that came.
+async fn collector() -> (String, Arc<Mutex<Vec<Vec<u8>>>>) {
+    let received = Arc::new(Mutex::new(Vec::new()));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    let to = received.clone();
+    let take = move |body: axum::body::Bytes| {
+        to.lock().unwrap().push(body.to_vec());
+        async {}
+    };
+    let router = axum::Router::new().route("/v1/traces", axum::routing::post(take));
+    tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+    (endpoint, received)
+}
+
+#[tokio::test]
+async fn a_transfer_and_the_event_it_leads_to_belong_to_the_turns_that_made_them() {
+    let world = World::start().await;
+    let (endpoint, received) = collector().await;
+    let id = world.ten_dollars().await;
+    let url = format!("{}?token=n0de-s3cret", world.chain.url());
+    let mut command = program(&world, &url);
+    let child = command.env("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint).spawn().unwrap();
+    until("it waits", async || world.chain.waiting().await == 1).await;
+    world.chain.mine(3).await;
+    until("it is paid", async || world.status(&id).await == "paid").await;
+    assert_eq!(stop(child).await.status.code(), Some(0));
+
+    let bodies = received.lock().unwrap().clone();
+    let batches = bodies.iter().map(|body| ExportTraceServiceRequest::decode(&**body).expect("it is OTLP"));
+    let batches: Vec<_> = batches.flat_map(|request| request.resource_spans).collect();
+    let spans: Vec<Span> =
+        batches.into_iter().flat_map(|batch| batch.scope_spans).flat_map(|scope| scope.spans).collect();
+    let sent = spans.iter().find(|span| span.name == "eth_sendRawTransaction").expect("the transfer");
+    let turn = spans.iter().find(|span| span.span_id == sent.parent_span_id).expect("its turn");
+    assert_eq!((turn.name.as_str(), turn.parent_span_id.len()), ("job send usdc payouts", 0));
+    // The service in the test is not traced: only the payment's event carries one.
+    let of_event =
+        "SELECT trace_context FROM events WHERE type = 'payout.processed' AND trace_context IS NOT NULL";
+    let carried: String = sqlx::query_scalar(of_event).fetch_one(world.app.app.db_worker()).await.unwrap();
+    let trace = carried.split('-').nth(1).expect("it is a traceparent");
+    let hex = alloy::primitives::hex::encode::<&[u8]>;
+    assert!(spans.iter().any(|span| span.name == turn.name && hex(&span.trace_id) == trace), "{carried}");
+
+    let all = bodies.concat();
+    let said = String::from_utf8_lossy(&all);
+    assert!(said.contains("payouts-evm"), "what is looked for would be found");
+    for secret in [key(&world).as_str(), "n0de-s3cret", "127.0.0.1"] {
+        assert!(!said.contains(secret), "{secret} is in a span");
+    }
 }
