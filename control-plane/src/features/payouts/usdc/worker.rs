@@ -51,7 +51,7 @@ pub struct Did {
 impl Did {
     /// Whether anything was done, other than looking.
     pub const fn anything(&self) -> bool {
-        let Self { elsewhere: _, signed, replaced, sent, reorganised, settled, failed } = *self;
+        let Self { elsewhere: _, alarmed: _, signed, replaced, sent, reorganised, settled, failed } = *self;
         signed > 0 || replaced > 0 || sent > 0 || reorganised > 0 || settled > 0 || failed > 0
     }
 }
