@@ -168,8 +168,8 @@ impl TracingSettings {
 }
 
 /// Empty is not set.
-fn given(value: &Option<String>) -> Option<&str> {
-    value.as_deref().map(str::trim).filter(|value| !value.is_empty())
+fn given(value: Option<&String>) -> Option<&str> {
+    value.map(String::as_str).map(str::trim).filter(|value| !value.is_empty())
 }
 
 /// A setting under its name.
@@ -192,14 +192,17 @@ impl TracingArgs {
 impl Problems {
     /// Nothing, and no problem, when no spans are to be sent.
     pub(super) fn tracing(&mut self, args: &TracingArgs) -> Option<TracingSettings> {
-        if self.optional(("OTEL_SDK_DISABLED", given(&args.otel_sdk_disabled)), yes_or_no)?.unwrap_or(false) {
+        if self
+            .optional(("OTEL_SDK_DISABLED", given(args.otel_sdk_disabled.as_ref())), yes_or_no)?
+            .unwrap_or(false)
+        {
             return None;
         }
-        let exporter = ("OTEL_TRACES_EXPORTER", given(&args.otel_traces_exporter));
+        let exporter = ("OTEL_TRACES_EXPORTER", given(args.otel_traces_exporter.as_ref()));
         let wanted = self.optional(exporter, |name| one_of(name, &[("otlp", true), ("none", false)]))?;
         let endpoint = nearer(
-            ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", given(&args.otel_exporter_otlp_traces_endpoint)),
-            ("OTEL_EXPORTER_OTLP_ENDPOINT", given(&args.otel_exporter_otlp_endpoint)),
+            ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", given(args.otel_exporter_otlp_traces_endpoint.as_ref())),
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", given(args.otel_exporter_otlp_endpoint.as_ref())),
         );
         let endpoint = match (wanted, endpoint) {
             (Some(false), _) | (None, (_, None)) => return None,
@@ -214,7 +217,7 @@ impl Problems {
         let sizes = self.sizes(args);
         let attributes = self.attributes(args);
         let share = self.share(args);
-        let propagators = ("OTEL_PROPAGATORS", given(&args.otel_propagators));
+        let propagators = ("OTEL_PROPAGATORS", given(args.otel_propagators.as_ref()));
         let propagates = self.optional(propagators, propagates)?.unwrap_or(true);
         let (queue_max, batch_max) = sizes?;
         Some(TracingSettings {
@@ -233,6 +236,7 @@ impl Problems {
     }
 
     /// What a setting says, if it is set; nothing at all after a problem.
+    #[expect(clippy::option_option, reason = "a problem, nothing given, or a value")]
     fn optional<T, E: Display>(
         &mut self,
         (name, value): Named<'_>,
@@ -244,8 +248,8 @@ impl Problems {
     /// What would be missed if it were ignored.
     fn refuse(&mut self, args: &TracingArgs) {
         let protocol = nearer(
-            ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", given(&args.otel_exporter_otlp_traces_protocol)),
-            ("OTEL_EXPORTER_OTLP_PROTOCOL", given(&args.otel_exporter_otlp_protocol)),
+            ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", given(args.otel_exporter_otlp_traces_protocol.as_ref())),
+            ("OTEL_EXPORTER_OTLP_PROTOCOL", given(args.otel_exporter_otlp_protocol.as_ref())),
         );
         self.optional(protocol, |name| one_of(name, &[("http/protobuf", ())]));
         for (name, value, why) in [
@@ -262,7 +266,7 @@ impl Problems {
             ("OTEL_CONFIG_FILE", &args.otel_config_file, "no such file is read"),
             ("OTEL_EXPERIMENTAL_CONFIG_FILE", &args.otel_experimental_config_file, "no such file is read"),
         ] {
-            if given(value).is_some() {
+            if given(value.as_ref()).is_some() {
                 self.0.push(format!("{name}: {why}"));
             }
         }
@@ -270,24 +274,31 @@ impl Problems {
 
     fn headers(&mut self, args: &TracingArgs) -> Option<HeaderMap> {
         let list = nearer(
-            ("OTEL_EXPORTER_OTLP_TRACES_HEADERS", given(&args.otel_exporter_otlp_traces_headers)),
-            ("OTEL_EXPORTER_OTLP_HEADERS", given(&args.otel_exporter_otlp_headers)),
+            ("OTEL_EXPORTER_OTLP_TRACES_HEADERS", given(args.otel_exporter_otlp_traces_headers.as_ref())),
+            ("OTEL_EXPORTER_OTLP_HEADERS", given(args.otel_exporter_otlp_headers.as_ref())),
         );
         self.optional(list, headers).map(Option::unwrap_or_default)
     }
 
+    #[expect(clippy::option_option, reason = "a problem, nothing given, or a certificate")]
     fn collector_root(&mut self, args: &TracingArgs) -> Option<Option<Vec<u8>>> {
         let path = nearer(
-            ("OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE", given(&args.otel_exporter_otlp_traces_certificate)),
-            ("OTEL_EXPORTER_OTLP_CERTIFICATE", given(&args.otel_exporter_otlp_certificate)),
+            (
+                "OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE",
+                given(args.otel_exporter_otlp_traces_certificate.as_ref()),
+            ),
+            ("OTEL_EXPORTER_OTLP_CERTIFICATE", given(args.otel_exporter_otlp_certificate.as_ref())),
         );
         self.optional(path, domains::root)
     }
 
     fn gzip(&mut self, args: &TracingArgs) -> Option<bool> {
         let how = nearer(
-            ("OTEL_EXPORTER_OTLP_TRACES_COMPRESSION", given(&args.otel_exporter_otlp_traces_compression)),
-            ("OTEL_EXPORTER_OTLP_COMPRESSION", given(&args.otel_exporter_otlp_compression)),
+            (
+                "OTEL_EXPORTER_OTLP_TRACES_COMPRESSION",
+                given(args.otel_exporter_otlp_traces_compression.as_ref()),
+            ),
+            ("OTEL_EXPORTER_OTLP_COMPRESSION", given(args.otel_exporter_otlp_compression.as_ref())),
         );
         let gzip = self.optional(how, |name| one_of(name, &[("gzip", true), ("none", false)]));
         gzip.map(Option::unwrap_or_default)
@@ -295,10 +306,10 @@ impl Problems {
 
     fn send_for(&mut self, args: &TracingArgs) -> Option<Duration> {
         let exporters = nearer(
-            ("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", given(&args.otel_exporter_otlp_traces_timeout)),
-            ("OTEL_EXPORTER_OTLP_TIMEOUT", given(&args.otel_exporter_otlp_timeout)),
+            ("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", given(args.otel_exporter_otlp_traces_timeout.as_ref())),
+            ("OTEL_EXPORTER_OTLP_TIMEOUT", given(args.otel_exporter_otlp_timeout.as_ref())),
         );
-        let processors = ("OTEL_BSP_EXPORT_TIMEOUT", given(&args.otel_bsp_export_timeout));
+        let processors = ("OTEL_BSP_EXPORT_TIMEOUT", given(args.otel_bsp_export_timeout.as_ref()));
         let read = |text: &str| within(text, 1, SEND_FOR_MS_MAX);
         let (exporters, processors) = (self.optional(exporters, read), self.optional(processors, read));
         let shorter = [exporters?, processors?].into_iter().flatten().min();
@@ -306,24 +317,24 @@ impl Problems {
     }
 
     fn every(&mut self, args: &TracingArgs) -> Option<Duration> {
-        let delay = ("OTEL_BSP_SCHEDULE_DELAY", given(&args.otel_bsp_schedule_delay));
+        let delay = ("OTEL_BSP_SCHEDULE_DELAY", given(args.otel_bsp_schedule_delay.as_ref()));
         let every = self.optional(delay, |text| within(text, 1, EVERY_MS_MAX))?;
         Some(Duration::from_millis(every.unwrap_or(EVERY_MS)))
     }
 
     /// Of the queue and of a batch.
     fn sizes(&mut self, args: &TracingArgs) -> Option<(usize, usize)> {
-        let queue = ("OTEL_BSP_MAX_QUEUE_SIZE", given(&args.otel_bsp_max_queue_size));
+        let queue = ("OTEL_BSP_MAX_QUEUE_SIZE", given(args.otel_bsp_max_queue_size.as_ref()));
         let queue = self.optional(queue, |text| within(text, 1, QUEUE_MAX_MAX))?.unwrap_or(QUEUE_MAX);
-        let batch = ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", given(&args.otel_bsp_max_export_batch_size));
+        let batch = ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", given(args.otel_bsp_max_export_batch_size.as_ref()));
         let batch = self.optional(batch, |text| within(text, 1, queue))?;
         Some((queue, batch.unwrap_or(BATCH_MAX.min(queue))))
     }
 
     fn attributes(&mut self, args: &TracingArgs) -> Option<Vec<(String, String)>> {
-        let list = ("OTEL_RESOURCE_ATTRIBUTES", given(&args.otel_resource_attributes));
+        let list = ("OTEL_RESOURCE_ATTRIBUTES", given(args.otel_resource_attributes.as_ref()));
         let mut attributes = self.optional(list, pairs)?.unwrap_or_default();
-        if let Some(name) = given(&args.otel_service_name) {
+        if let Some(name) = given(args.otel_service_name.as_ref()) {
             attributes.retain(|(key, _)| key != "service.name");
             attributes.push(("service.name".to_owned(), name.to_owned()));
         }
@@ -331,13 +342,13 @@ impl Problems {
     }
 
     fn share(&mut self, args: &TracingArgs) -> Option<f64> {
-        let sampler = ("OTEL_TRACES_SAMPLER", given(&args.otel_traces_sampler));
+        let sampler = ("OTEL_TRACES_SAMPLER", given(args.otel_traces_sampler.as_ref()));
         let known = [("always_on", Some(1.0)), ("always_off", Some(0.0)), ("traceidratio", None)];
         let fixed = self.optional(sampler, |name| {
             let name = name.to_ascii_lowercase();
             one_of(name.strip_prefix("parentbased_").unwrap_or(&name), &known)
         })?;
-        let argument = ("OTEL_TRACES_SAMPLER_ARG", given(&args.otel_traces_sampler_arg));
+        let argument = ("OTEL_TRACES_SAMPLER_ARG", given(args.otel_traces_sampler_arg.as_ref()));
         match (fixed.unwrap_or(Some(1.0)), argument) {
             (Some(share), (_, None)) => Some(share),
             (None, argument) => Some(self.optional(argument, ratio)?.unwrap_or(1.0)),
@@ -480,9 +491,12 @@ mod tests {
             ms(8000),
             "both bound it"
         );
-        assert_eq!(sent(&["traces-sampler=parentbased_traceidratio"]).share, 1.0);
-        assert_eq!(sent(&["traces-sampler=TraceIdRatio", "traces-sampler-arg=0.25"]).share, 0.25);
-        assert_eq!(sent(&["traces-sampler=always_off"]).share, 0.0);
+        assert_eq!(sent(&["traces-sampler=parentbased_traceidratio"]).share.to_string(), "1");
+        assert_eq!(
+            sent(&["traces-sampler=TraceIdRatio", "traces-sampler-arg=0.25"]).share.to_string(),
+            "0.25"
+        );
+        assert_eq!(sent(&["traces-sampler=always_off"]).share.to_string(), "0");
     }
 
     #[test]
