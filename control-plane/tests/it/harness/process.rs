@@ -7,10 +7,12 @@ use std::process::Stdio;
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStderr, Command};
-use tokio::sync::mpsc::{self, UnboundedReceiver};
+use tokio::sync::mpsc::{self, Receiver};
 
 /// Nothing a test waits for takes longer.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// Lines of a program that wait to be asked for; what it says beyond is not kept.
+const LINES_MAX: usize = 10_000;
 /// What every process of a test derives its keys from; a [`TestApp`] too.
 const SECRET: [u8; 32] = [42; 32];
 
@@ -19,7 +21,7 @@ pub(crate) struct Process {
     child: Child,
     said: Value,
     before: Vec<Value>,
-    later: UnboundedReceiver<String>,
+    later: Receiver<String>,
 }
 
 impl Process {
@@ -70,10 +72,10 @@ impl Process {
         let said = tokio::time::timeout(PATIENCE, line_with(&mut lines, message)).await;
         let (said, before) = said.unwrap_or_else(|_| panic!("it does not say `{message}`"));
         // What it says later must not fill the pipe, whether anybody asks for it or not.
-        let (says, later) = mpsc::unbounded_channel();
+        let (says, later) = mpsc::channel(LINES_MAX);
         tokio::spawn(async move {
             while let Ok(Some(line)) = lines.next_line().await {
-                says.send(line).ok();
+                says.try_send(line).ok();
             }
         });
         Self { child, said, before, later }
