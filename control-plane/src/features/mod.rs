@@ -12,6 +12,7 @@ pub mod domains;
 pub mod explain;
 pub mod keys;
 pub mod ledger;
+pub mod link_outbox;
 pub mod links;
 pub mod matching;
 pub mod network;

@@ -2,10 +2,10 @@
 
 use super::destination::{self, Destination};
 use super::model::{Counts, Link};
-use super::publish::{Subject, announce};
 use super::queries::{self, NewLink};
 use super::wire::{CreateLinkRequest, UpdateLinkRequest};
 use crate::error::{Code, Error, Result};
+use crate::features::link_outbox::{Subject, announce};
 use crate::features::partnerships::model::{Partnership, Side, Status as PartnershipStatus};
 use crate::features::programs::hosts;
 use crate::features::usage::model::Tier;

@@ -17,15 +17,14 @@ mod record;
 mod sweep;
 
 use crate::app::App;
+use crate::features::link_outbox;
 use crate::redis::{Conn, Target};
 use crate::trace;
 use crate::workers::backoff::Backoff;
 use crate::workers::jobs::Turn;
-use chrono::{DateTime, Utc};
 use queries::OutboxRow;
 use redis::RedisError;
 use secrecy::ExposeSecret;
-use shared::id::{LinkId, PartnershipId, ProgramId};
 use sqlx::postgres::PgListener;
 use sqlx::{Acquire, PgConnection};
 use std::time::Duration;
@@ -43,9 +42,6 @@ const FAILED_MIN: Duration = Duration::from_millis(50);
 const FAILED_MAX: Duration = Duration::from_secs(1);
 /// A refill that says nothing for so long was abandoned; another publisher starts anew.
 const REFILL_FOR_SECONDS: u32 = 10;
-
-/// The subject of a row of the outbox that concerns one link.
-const LINK: &str = "link";
 
 /// Sets a record unless the key holds one as high. Versions are bytes 8 to 16, compared as two numbers:
 /// Lua would compare texts by the server's locale.
@@ -85,31 +81,6 @@ pub enum PublishError {
     /// Postgres did not answer, or refused.
     #[error("postgres failed: {0}")]
     Postgres(#[from] sqlx::Error),
-}
-
-/// What changed of what edges know.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Subject {
-    /// A link.
-    Link(LinkId),
-    /// All links of a partnership.
-    Partnership(PartnershipId),
-    /// All links of a program.
-    Program(ProgramId),
-}
-
-/// Leaves word for the publisher, in the transaction of the change. What it goes on with has this trace.
-pub(crate) async fn announce(
-    conn: &mut PgConnection,
-    subject: Subject,
-    now: DateTime<Utc>,
-) -> crate::error::Result<()> {
-    let subject = match subject {
-        Subject::Link(id) => (LINK, id.uuid()),
-        Subject::Partnership(id) => ("partnership", id.uuid()),
-        Subject::Program(id) => ("program", id.uuid()),
-    };
-    Ok(queries::insert_outbox(conn, subject, trace::carried(), now).await?)
 }
 
 /// Writing everything again.
@@ -202,7 +173,7 @@ impl Publisher {
         let waited = (self.app.clock().now() - oldest).as_seconds_f64().max(0.0);
         metrics::histogram!("cp_publish_lag_seconds").record(waited);
         // Each of the one kind is a link, all of them in one query; each of the other may be thousands.
-        let (single, wide): (Vec<_>, Vec<_>) = rows.iter().partition(|row| row.subject == LINK);
+        let (single, wide): (Vec<_>, Vec<_>) = rows.iter().partition(|row| row.subject == link_outbox::LINK);
         let ids: Vec<_> = single.iter().map(|row| row.subject_id).collect();
         let mut keys = queries::find_keys(tx, &ids).await?;
         let mut done: Vec<_> = single.iter().map(|row| row.id).collect();

@@ -3,7 +3,7 @@
 use super::model::{Filter, Partnership, Side, Status};
 use super::queries::{self, NewPartnership};
 use crate::error::{Code, Error, Result};
-use crate::features::links::publish::{Subject, announce};
+use crate::features::link_outbox::{Subject, announce};
 use crate::features::programs::model::{ApprovalMode, Program, Status as ProgramStatus};
 use crate::features::webhooks::{self, event::Event};
 use crate::page::{Page, Paged};

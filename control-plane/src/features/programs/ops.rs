@@ -5,7 +5,7 @@ use super::model::{Filter, Program, Settings, Status};
 use super::queries;
 use super::wire::{CreateProgramRequest, UpdateProgramRequest};
 use crate::error::{Error, Result};
-use crate::features::links::publish::{Subject, announce};
+use crate::features::link_outbox::{Subject, announce};
 use crate::page::{Page, Paged};
 use shared::Clock;
 use shared::id::{AgentId, ProgramId};

@@ -21,24 +21,6 @@ pub(super) struct OutboxRow {
     pub(super) trace_context: Option<String>,
 }
 
-pub(super) async fn insert_outbox(
-    conn: &mut PgConnection,
-    (subject, subject_id): (&str, Uuid),
-    trace_context: Option<String>,
-    now: chrono::DateTime<chrono::Utc>,
-) -> Result<()> {
-    sqlx::query(
-        "INSERT INTO link_outbox (subject, subject_id, created_at, trace_context) VALUES ($1, $2, $3, $4)",
-    )
-    .bind(subject)
-    .bind(subject_id)
-    .bind(now)
-    .bind(trace_context)
-    .execute(conn)
-    .await
-    .map(drop)
-}
-
 pub(super) async fn list_outbox(conn: &mut PgConnection, limit: i64) -> Result<Vec<OutboxRow>> {
     sqlx::query_as(
         "SELECT id, subject, subject_id, created_at, trace_context FROM link_outbox ORDER BY id LIMIT $1",
