@@ -12,7 +12,7 @@ use sqlx::PgPool;
 use std::time::Duration;
 
 const EVERY: Duration = Duration::from_millis(500);
-/// Frames of a busy edge's many spools: more than a million clicks.
+/// More than a million clicks. A spool sends 64 frames ahead at most: these stand for those of many edges.
 const FRAMES: u64 = 2_000;
 /// Frames sent at once.
 const BURST: u64 = 100;
@@ -43,7 +43,7 @@ pub(super) async fn slow_batches(scene: &mut Scene) -> anyhow::Result<()> {
 /// Nobody can store clicks, and somebody tidies Redis up: frames that edges have sent are gone from their streams.
 pub(super) async fn tidied_streams(scene: &mut Scene) -> anyhow::Result<()> {
     let database = scene.database().await?;
-    let mut redis = scene.redis().await?;
+    let redis = scene.redis().await?;
     let mut lock = database.begin().await?;
     sqlx::raw_sql("LOCK TABLE clicks IN SHARE MODE").execute(&mut *lock).await?;
     let streams: Vec<String> = (0..SHARDS).map(|shard| Keys::new("").clicks(shard)).collect();
@@ -55,15 +55,13 @@ pub(super) async fn tidied_streams(scene: &mut Scene) -> anyhow::Result<()> {
         })
         .await;
     lock.rollback().await?;
-    // The drainer finds streams that were begun anew.
-    redis::cmd("PING").query_async::<()>(&mut redis).await?;
     told?;
     scene.mended(&["ShippingStalls"]);
     Ok(())
 }
 
-/// Nobody can store clicks while those of one more edge come: a thousand of its spools' windows, told as edges tell
-/// them. They are crawlers', which nobody pays for.
+/// Nobody can store clicks while those of one more spool come, told as edges tell them. They are crawlers', which nobody
+/// pays for.
 pub(super) async fn backlog(scene: &mut Scene) -> anyhow::Result<()> {
     let database = scene.database().await?;
     let mut redis = scene.redis().await?;
@@ -159,8 +157,9 @@ async fn make_links(database: PgPool, partnership: String, links: i64) -> anyhow
                      INSERT INTO links (id, key, token, partnership_id, program_id, affiliate_id, advertiser_id,
                                         destination_url, created_at, updated_at, host)
                      SELECT gen_random_uuid(), hashtextextended(gen_random_uuid()::TEXT, 0), gen_random_uuid()::TEXT, id,
-                            program_id, affiliate_id, advertiser_id, 'https://shop.example/p/' || n || '?note=' || repeat('x', 300), now(), now(),
-                            'shop.example'
+                            program_id, affiliate_id, advertiser_id,
+                            'https://shop.example/p/' || n || '?note=' || repeat('x', 300),
+                            now(), now(), 'shop.example'
                        FROM partnerships, generate_series(1, $2) AS n
                       WHERE id = $1::UUID
                      RETURNING id)
